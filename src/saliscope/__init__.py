@@ -1,0 +1,90 @@
+"""See what an image classifier looked at, and measure whether the picture is right.
+
+import saliscope as sc
+
+model = sc.load_model("resnet50")
+sc.compare(model, "dog.jpg", ["cam", "grad-cam@conv4_block3_out"], truth=sc.Box(29, 5, 433, 374))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Box",
+    "Comparison",
+    "DataError",
+    "DependencyError",
+    "Explanation",
+    "Frame",
+    "ImageError",
+    "LayerError",
+    "MethodError",
+    "Model",
+    "ModelError",
+    "OptionError",
+    "SaliscopeError",
+    "TargetError",
+    "attribute",
+    "compare",
+    "explain",
+    "iou",
+    "load_image",
+    "load_model",
+]
+
+_HOMES = {
+    "saliscope.api": ("Comparison", "attribute", "compare", "explain"),
+    "saliscope.boxes": ("Box", "iou"),
+    "saliscope.explanation": ("Explanation",),
+    "saliscope.frames": ("Frame",),
+    "saliscope.images": ("load_image",),
+    "saliscope.models": ("IMAGENET_MEAN", "IMAGENET_STD", "Model", "load_model"),
+    "saliscope.errors": (
+        "DataError",
+        "DependencyError",
+        "ImageError",
+        "LayerError",
+        "MethodError",
+        "ModelError",
+        "OptionError",
+        "SaliscopeError",
+        "TargetError",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+if TYPE_CHECKING:
+    from saliscope.api import Comparison, attribute, compare, explain
+    from saliscope.boxes import Box, iou
+    from saliscope.errors import (
+        DataError,
+        DependencyError,
+        ImageError,
+        LayerError,
+        MethodError,
+        ModelError,
+        OptionError,
+        SaliscopeError,
+        TargetError,
+    )
+    from saliscope.explanation import Explanation
+    from saliscope.frames import Frame
+    from saliscope.images import load_image
+    from saliscope.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import saliscope` stays quick."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

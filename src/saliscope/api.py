@@ -1,0 +1,268 @@
+"""The front doors: explain photographs, compare methods on one, or attribute tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from torch import Tensor, nn
+
+from saliscope.boxes import Box, BoxConvention, best_iou
+from saliscope.engine import (
+    Network,
+    Survey,
+    TargetFunction,
+    TargetSpace,
+    shadow,
+    survey,
+    unwrap,
+)
+from saliscope.errors import MethodError, OptionError
+from saliscope.explainer import ClassTarget, explain_batch, resolve_specs
+from saliscope.explanation import Explanation, boxes_of
+from saliscope.images import ImageSource, load_image
+from saliscope.localization import Protocol, parse_protocol
+from saliscope.methods import Method, MethodSpec, check_head, make_method, map_batch, parse_method
+from saliscope.models import Model, layer_name, load_model, logits_of, recommended_layer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "attribute", "compare", "explain"]
+
+MethodLike = str | Method | MethodSpec
+LayerLike = str | nn.Module
+
+
+@overload
+def explain(
+    model: Model | str,
+    images: ImageSource,
+    method: MethodLike = ...,
+    *,
+    layer: str | None = ...,
+    target: ClassTarget = ...,
+    target_space: TargetSpace = ...,
+    batch_size: int = ...,
+) -> Explanation: ...
+@overload
+def explain(
+    model: Model | str,
+    images: list[ImageSource] | tuple[ImageSource, ...],
+    method: MethodLike = ...,
+    *,
+    layer: str | None = ...,
+    target: ClassTarget = ...,
+    target_space: TargetSpace = ...,
+    batch_size: int = ...,
+) -> list[Explanation]: ...
+def explain(
+    model: Model | str,
+    images: ImageSource | list[ImageSource] | tuple[ImageSource, ...],
+    method: MethodLike = "grad-cam",
+    *,
+    layer: str | None = None,
+    target: ClassTarget = None,
+    target_space: TargetSpace = "logit",
+    batch_size: int = 8,
+) -> Explanation | list[Explanation]:
+    """Show what a classifier looked at in one image, or in each of a list.
+
+    `images` is a path, PIL image, RGB array (H, W, 3), tensor, or a list of these: one gives an `Explanation`, a list a
+    list. `method` is written `name`, `name@layer` or `name@layer:option=value`; `layer` (native or Keras name) is used
+    where it names none, and the last feature map where there is none at all. `target` is a class index or label, a list
+    with one for each image, a function of the network's output, or None for the predicted class. `target_space`
+    "probability" explains the softmax probability instead of the logit.
+
+    Raises `ImageError`, `LayerError`, `MethodError`, `TargetError`; nothing is changed on the model, also then.
+    """
+    model = load_model(model) if isinstance(model, str) else model
+    sources = list(images) if isinstance(images, list | tuple) else [images]
+    single = not isinstance(images, list | tuple)
+    specs = resolve_specs(model, [parse_method(method, layer=layer)])
+    if batch_size < 1:
+        raise OptionError(f"batch_size is at least 1; got {batch_size}")
+    if not single and isinstance(target, Tensor) and target.ndim == 0:
+        target = int(target)
+    results: list[Explanation] = []
+    for start in range(0, len(sources), batch_size):
+        photos = [load_image(s) for s in sources[start : start + batch_size]]
+        chosen = _slice(target, start, batch_size, len(sources))
+        for found in explain_batch(model, photos, specs, target=chosen, space=target_space):
+            results += found
+    return results[0] if single else results
+
+
+def _slice(target: ClassTarget, start: int, count: int, total: int) -> ClassTarget:
+    """The targets of one batch; a list is for all images and is cut like them."""
+    listed = isinstance(target, list | tuple) or (isinstance(target, Tensor) and target.ndim > 0)
+    if listed and len(target) == total:  # type: ignore[arg-type] # a list, tuple or tensor
+        return target[start : start + count]  # type: ignore[index] # likewise
+    return target
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several explanations of one photograph, with the annotated boxes to judge them by.
+
+    `explanations` come in the order asked for; `truth` may be empty. Boxes are drawn by `protocol`.
+    """
+
+    explanations: tuple[Explanation, ...]
+    truth: tuple[Box, ...]
+    protocol: Protocol
+    convention: BoxConvention = "half-open"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a method: what it is, target, status, box (None: no foreground), IoU (NaN: nothing annotated)."""
+        rows = []
+        for explanation in self.explanations:
+            box = explanation.box(self.protocol)
+            rows.append(
+                {
+                    "method": explanation.spec,
+                    "target": explanation.target.name,
+                    "status": explanation.status,
+                    "protocol": str(self.protocol),
+                    "box": None if box is None else tuple(box),
+                    "iou": best_iou(box, self.truth, convention=self.convention),
+                }
+            )
+        return rows
+
+    def table(self) -> str:
+        """The rows as an aligned text table, ready to print."""
+        header = ("method", "target", "status", "box", "IoU")
+        lines = [header]
+        for row in self.rows():
+            box = "none" if row["box"] is None else " ".join(f"{v:.1f}" for v in row["box"])
+            iou = f"{row['iou']:.3f}" if row["iou"] == row["iou"] else "n/a"
+            lines.append((row["method"], row["target"], row["status"], box, iou))
+        widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+        text = [
+            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        ]
+        text.insert(1, "  ".join("-" * w for w in widths))
+        return "\n".join([*text, f"boxes: {self.protocol}, IoU: {self.convention}"])
+
+    def figure(self) -> Figure:
+        """The panel: the photograph with all boxes, one picture a method, the IoU table; a matplotlib `Figure`."""
+        from saliscope.report import comparison_figure
+
+        return comparison_figure(self.explanations, self.truth, protocol=self.protocol)
+
+    def __repr__(self) -> str:
+        return self.table()
+
+
+def compare(
+    model: Model | str,
+    image: ImageSource,
+    methods: Sequence[MethodLike],
+    *,
+    truth: Box | Sequence[Box] = (),
+    target: ClassTarget = None,
+    target_space: TargetSpace = "logit",
+    protocol: str | Protocol = "yang2025",
+    convention: BoxConvention = "half-open",
+) -> Comparison:
+    """Explain one image by several methods and layers from a single forward pass, and score their boxes.
+
+    `truth` is the annotated box (half-open xyxy in image pixels) or several of the same object class; the best fitting
+    one counts. `protocol` names how a heatmap becomes a box. Otherwise as `explain`.
+    """
+    if isinstance(methods, str | Method | MethodSpec):
+        methods = [methods]
+    if not methods:
+        raise MethodError(
+            'there is nothing to compare; name methods, e.g. ["cam", "grad-cam@layer4"]'
+        )
+    model = load_model(model) if isinstance(model, str) else model
+    specs = resolve_specs(model, [parse_method(m) for m in methods])
+    (found,) = explain_batch(model, [load_image(image)], specs, target=target, space=target_space)
+    return Comparison(tuple(found), tuple(boxes_of(truth)), parse_protocol(protocol), convention)
+
+
+def attribute(
+    module: nn.Module | Model,
+    inputs: Any,
+    target: int | Sequence[int] | Tensor | TargetFunction | None = None,
+    *,
+    method: MethodLike = "grad-cam",
+    layer: LayerLike | Sequence[LayerLike] | None = None,
+    target_space: TargetSpace = "logit",
+    **options: Any,
+) -> Tensor | dict[str, Tensor]:
+    """Make maps of tensors: the door without images.
+
+    `module` is any `nn.Module` (run in evaluation mode, from a private copy that shares its weights) or a `Model` (then
+    its prepared copy). `inputs` is a tensor (B, C, H, W), or a tuple or dict of arguments. `target` is None (the largest
+    logit), an int, B ints or a LongTensor (B,): the maps are float32 (B, h, w), signed unless the method's ReLU is on, on
+    the device of the inputs; a LongTensor (B, K): (B, K, h, w); or a function from the network's output to scalars (B,).
+    `layer` is a name, a module, None for the recommended one, or a list of them: then a dict by the names given.
+    `options` are the method's own fields (`relu=False`), checked.
+
+    Raises `LayerError`, `MethodError`, `TargetError`, `ModelError`. Nothing is left behind: no hooks, flags, gradients.
+    """
+    spec = _with_options(parse_method(method), options)
+    listed = isinstance(layer, list | tuple)
+    wanted: list[LayerLike | None] = list(layer) if listed else [layer]  # type: ignore[arg-type, list-item] # as said
+    own = module.module if isinstance(module, Model) else unwrap(module)
+    facts = _survey_if_needed(module, own, inputs, spec, wanted)
+    specs = [_resolved(own, facts, spec, given) for given in wanted]
+    names = list(dict.fromkeys(s.layer for s in specs if s.layer is not None))
+    if isinstance(module, Model):
+        network = module.network(names)
+    else:
+        network = Network(shadow(own), read=logits_of, survey=facts)
+    maps = map_batch(network, inputs, specs, target=target, space=target_space)
+    finished = [spec.method.finish(m if maps.several else m[:, 0]) for m in maps.signed]
+    if not listed:
+        return finished[0]
+    return {_key(given, s): m for given, s, m in zip(wanted, specs, finished, strict=True)}
+
+
+def _with_options(spec: MethodSpec, options: dict[str, Any]) -> MethodSpec:
+    if not options:
+        return spec
+    return MethodSpec(make_method(spec.method.name, spec.method.options() | options), spec.layer)
+
+
+def _survey_if_needed(
+    module: nn.Module | Model,
+    own: nn.Module,
+    inputs: Any,
+    spec: MethodSpec,
+    wanted: Sequence[LayerLike | None],
+) -> Survey | None:
+    """Look at the network where a layer or head has to be found; a `Model` has looked already."""
+    if isinstance(module, Model):
+        return module.survey
+    unnamed = spec.layer is None and any(given is None for given in wanted)
+    if spec.method.reads == "head" or (spec.method.on_layer and unnamed):
+        return survey(own, inputs, read=logits_of)
+    return None
+
+
+def _resolved(
+    own: nn.Module, facts: Survey | None, spec: MethodSpec, given: LayerLike | None
+) -> MethodSpec:
+    method = spec.method
+    given = given if given is not None else spec.layer
+    if not method.on_layer:
+        return MethodSpec(method)
+    named = layer_name(own, given) if given is not None else None
+    if method.reads == "head" and facts is not None:
+        check_head(facts, method, named)
+        assert facts.head is not None
+        return MethodSpec(method, named or facts.head.layer)
+    if named is None and facts is not None:
+        named = recommended_layer(own, facts)
+    return MethodSpec(method, named)
+
+
+def _key(given: LayerLike | None, spec: MethodSpec) -> str:
+    """The name a map goes by in a dict: as the user wrote it, else the native name."""
+    return given if isinstance(given, str) else str(spec.layer)

@@ -1,0 +1,132 @@
+"""One forward pass, recorded at several layers; gradients to all of them on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saliscope.engine.grid import as_grid, first_tensor, with_first_tensor
+from saliscope.engine.heads import Head
+from saliscope.engine.inputs import input_size
+from saliscope.errors import LayerError
+
+__all__ = ["Capture", "Recorder", "closed_form", "recorded"]
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Collects what the wanted layers return during one forward pass of one thread.
+
+    The tensor kept is the layer's output as the layer returned it: the network goes on with a copy, so an in-place
+    operation behind the layer changes the copy only. With `gradients`, an output that nothing before it made
+    differentiable is detached and becomes a leaf, so that the graph starts at the earliest layer on each branch.
+    """
+
+    wanted: frozenset[str]
+    gradients: bool
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, name: str, output: Any) -> Any:
+        if name in self.kept:
+            raise LayerError(
+                f'layer "{name}" runs more than once in one pass, so its map would be ambiguous; choose a layer around '
+                "it that `saliscope layers` lists"
+            )
+        tensor = first_tensor(output)
+        if tensor is None or not tensor.is_floating_point():
+            self.kept[name] = output
+            return output
+        if self.gradients:
+            torch.set_grad_enabled(True)  # the network may run this part under no_grad
+        try:
+            keep = tensor if tensor.requires_grad else tensor.detach()
+            if self.gradients:
+                keep.requires_grad_(True)
+        except RuntimeError as err:
+            raise LayerError(f'no gradient can reach layer "{name}": {err}') from err
+        self.kept[name] = with_first_tensor(output, keep)
+        return with_first_tensor(output, keep.clone())
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """Activations and logits of one batch at several layers, from one forward pass.
+
+    `activations` maps each layer to its output, (B, C, h, w), on the network's device and in its precision; `output` is
+    what the network returned and `logits` the (B, N) read from it. `inputs` is the batch it was given. `gradients`
+    differentiates any scalars made from `output` or `logits`, as often as wanted.
+    """
+
+    inputs: Any
+    output: Any
+    logits: Tensor
+    activations: dict[str, Tensor]
+    _differentiate: Callable[[Tensor, bool], dict[str, Tensor]]
+
+    def gradients(self, scores: Tensor, *, last: bool = False) -> dict[str, Tensor]:
+        """Differentiate one scalar per image, (B,), by every layer: (B, C, h, w) each, in one backward pass.
+
+        `last` frees the graph. Raises `LayerError` where no gradient arrives: the scalar does not depend on the layer,
+        or the network cuts the graph between them.
+        """
+        return self._differentiate(scores, last)
+
+
+def recorded(
+    recorder: Recorder, inputs: Any, output: Any, logits: Tensor, layers: Iterable[str]
+) -> Capture:
+    """A capture whose gradients come from autograd."""
+    size = input_size(inputs)
+    kept: dict[str, Tensor] = {}
+    for name in layers:
+        if name not in recorder.kept:
+            raise LayerError(
+                f'layer "{name}" never ran in this pass; choose one that `saliscope layers` lists'
+            )
+        kept[name] = as_grid(recorder.kept[name], size, layer=name)
+    leaves = [leaf for name in kept if (leaf := first_tensor(recorder.kept[name])) is not None]
+
+    def differentiate(scores: Tensor, last: bool) -> dict[str, Tensor]:
+        with torch.inference_mode(mode=False):
+            gradients: tuple[Tensor | None, ...] = (None,)
+            if scores.requires_grad:
+                gradients = torch.autograd.grad(
+                    scores.sum(), leaves, retain_graph=not last, allow_unused=True
+                )
+        for name, gradient in zip(kept, gradients, strict=False):
+            if gradient is None:
+                raise LayerError(
+                    f'no gradient arrives at layer "{name}": the target does not depend on it, or the network cuts '
+                    "the graph (no_grad, detach) between them"
+                )
+        return {
+            name: as_grid(gradient, size, layer=name)
+            for name, gradient in zip(kept, gradients, strict=True)
+        }
+
+    activations = {name: grid.detach() for name, grid in kept.items()}
+    return Capture(inputs, output, logits, activations, differentiate)
+
+
+def closed_form(
+    recorder: Recorder, inputs: Any, output: Any, logits: Tensor, layers: Iterable[str], head: Head
+) -> Capture:
+    """A capture at the last feature map of a pooling + linear network: its gradients need no backward pass.
+
+    With logits = W mean(A) + b, the gradient of any function s of the logits is (ds/dlogits W) / Z at each of the Z
+    cells, where A is positive if a ReLU stands before the pooling (Selvaraju et al. 2017, section 3.1).
+    """
+    size = input_size(inputs)
+    activations = {n: as_grid(recorder.kept[n], size, layer=n) for n in layers}
+    leaf = logits.detach().requires_grad_(True)
+
+    def differentiate(scores: Tensor, last: bool) -> dict[str, Tensor]:
+        with torch.inference_mode(mode=False):
+            (by_logits,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=not last)
+        return {name: head.gradient(by_logits, grid) for name, grid in activations.items()}
+
+    return Capture(inputs, output, leaf, activations, differentiate)

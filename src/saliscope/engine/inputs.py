@@ -1,0 +1,53 @@
+"""The arguments of a network: a tensor, a tuple of arguments, or a dict of named ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["call", "input_size", "picture", "private_inputs"]
+
+
+def call(module: nn.Module, inputs: Any) -> Any:
+    """Call a module with a tensor, a tuple of arguments, or a dict of named ones."""
+    if isinstance(inputs, dict):
+        return module(**inputs)
+    if isinstance(inputs, list | tuple):
+        return module(*inputs)
+    return module(inputs)
+
+
+def private_inputs(
+    inputs: Any, *, dtype: torch.dtype | None = None, channels_last: bool = False
+) -> Any:
+    """Copy the tensors among the inputs, so that a network that changes its input changes the copy."""
+    if isinstance(inputs, dict):
+        return {
+            k: private_inputs(v, dtype=dtype, channels_last=channels_last)
+            for k, v in inputs.items()
+        }
+    if isinstance(inputs, list | tuple):
+        return tuple(private_inputs(v, dtype=dtype, channels_last=channels_last) for v in inputs)
+    if not isinstance(inputs, Tensor):
+        return inputs
+    target = dtype if dtype is not None and inputs.is_floating_point() else inputs.dtype
+    layout = torch.channels_last if channels_last and inputs.ndim == 4 else torch.preserve_format
+    return inputs.detach().to(target, copy=True, memory_format=layout)
+
+
+def picture(inputs: Any) -> Tensor | None:
+    """The first picture-shaped tensor (B, C, H, W) among the inputs."""
+    values: Iterable[Any] = inputs.values() if isinstance(inputs, dict) else inputs
+    for value in [inputs] if isinstance(inputs, Tensor) else values:
+        if isinstance(value, Tensor) and value.ndim == 4:
+            return value
+    return None
+
+
+def input_size(inputs: Any) -> tuple[int, int] | None:
+    """Height and width of the picture among the inputs; None where there is none."""
+    found = picture(inputs)
+    return None if found is None else (found.shape[2], found.shape[3])

@@ -1,0 +1,91 @@
+"""A private, runnable copy of a network that any number of threads may capture from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saliscope.engine.capture import Capture, Recorder, closed_form, recorded
+from saliscope.engine.inputs import call, private_inputs
+from saliscope.engine.survey import Survey
+
+__all__ = ["Network"]
+
+
+class Network:
+    """Runs captures on a module that belongs to it alone (see `shadow`).
+
+    `read` takes the logits (B, N) out of the module's output. With a `survey`, a capture at
+    the layers of a pooling + linear `head` needs no backward pass; where there is none, `no_head` says what was found. `dtype` is the precision inputs are cast to, None for the one they come in.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        read: Callable[[Any], Tensor],
+        survey: Survey | None = None,
+        dtype: torch.dtype | None = None,
+        channels_last: bool = False,
+    ) -> None:
+        self.module = module
+        self.head = survey.head if survey is not None else None
+        self.no_head = survey.no_head if survey is not None else "nobody looked how it ends"
+        self._read = read
+        self.dtype = dtype
+        self.channels_last = channels_last
+        self._recording = threading.local()
+        self._listening: set[str] = set()
+        self._lock = threading.Lock()
+
+    def capture(
+        self, inputs: Any, layers: Sequence[str], *, gradients: bool = True, of_logits: bool = False
+    ) -> Capture:
+        """Run one forward pass and record `layers` (names of modules).
+
+        `inputs` is a tensor, or a tuple or dict of arguments; it is copied, never changed. With `gradients` false the
+        capture cannot be differentiated and costs a plain forward pass. `of_logits` promises that only functions of
+        `Capture.logits` will be differentiated, which a pooling + linear head answers without a backward pass. Works
+        inside `no_grad` and `inference_mode`, and leaves the thread's grad mode as it was. Raises `LayerError` for
+        layers that never run, run twice, or return no grid.
+        """
+        self._listen(layers)
+        head = self.head if of_logits and gradients and layers else None
+        if head is not None and not set(layers) <= set(head.layers):
+            head = None
+        graph = gradients and head is None
+        with torch.inference_mode(mode=False), torch.set_grad_enabled(graph):
+            ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
+            recorder = Recorder(frozenset(layers), graph)
+            self._recording.now = recorder
+            try:
+                output = call(self.module, ready)
+            finally:
+                self._recording.now = None
+            logits = self._read(output)
+            if head is not None:
+                return closed_form(recorder, ready, output, logits, layers, head)
+            return recorded(recorder, ready, output, logits, layers)
+
+    def _listen(self, layers: Sequence[str]) -> None:
+        """Attach a hook to each layer, once for the life of this copy; it is silent unless its thread records."""
+        if self._listening.issuperset(layers):
+            return
+        with self._lock:
+            for name in layers:
+                if name not in self._listening:
+                    self.module.get_submodule(name).register_forward_hook(self._hook(name))
+                    self._listening.add(name)
+
+    def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, given: Any, output: Any) -> Any:  # noqa: ARG001 - torch calls it with three
+            recorder: Recorder | None = getattr(self._recording, "now", None)
+            if recorder is None or name not in recorder.wanted:
+                return None
+            return recorder(name, output)
+
+        return hook

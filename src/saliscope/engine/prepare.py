@@ -1,0 +1,198 @@
+"""An equal but faster copy of a network: batch norms folded away, channels last, perhaps in bfloat16."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from saliscope.engine.inputs import call, private_inputs
+from saliscope.engine.network import Network
+from saliscope.engine.shadow import shadow
+from saliscope.engine.survey import Survey
+
+__all__ = ["Prepared", "foldable", "prepare"]
+
+log = logging.getLogger(__name__)
+
+# Largest difference of a logit, as a share of the largest logit, that still counts as the same network.
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6, torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A prepared network and what was done to it.
+
+    `folded` batch norms are gone; `notes` say what could not be done and why; the layers in `changed` return something
+    else than in the original (a convolution returns what its batch norm did).
+    """
+
+    network: Network
+    folded: int = 0
+    notes: tuple[str, ...] = ()
+    changed: frozenset[str] = frozenset()
+
+
+def prepare(
+    module: nn.Module,
+    inputs: Any,
+    survey: Survey,
+    *,
+    read: Callable[[Any], Tensor],
+    dtype: torch.dtype | None = None,
+    keep: Iterable[str] = (),
+) -> Prepared:
+    """Make a faster copy of `module` and check it: on the surveyed `inputs` it must give the same logits.
+
+    Where it does not, the folding is dropped, with a note.
+
+    Layers named in `keep` return what they return in the original; a convolution whose batch norm was folded into it
+    does not, so it is left alone when a map of it is wanted. `dtype` is the precision to run in (None: the module's
+    own). Names of layers survive.
+    """
+    notes: list[str] = []
+    pairs, why_not = foldable(module)
+    if why_not:
+        notes.append(why_not)
+    chosen = [pair for pair in pairs if _changed(pair).isdisjoint(keep)]
+    network = _build(module, chosen, survey, read=read, dtype=dtype)
+    if chosen and (why_not := _differs(network, inputs, survey.logits, read, dtype)):
+        notes.append(f"batch norms kept: with them folded {why_not}")
+        chosen = []
+        network = _build(module, chosen, survey, read=read, dtype=dtype)
+    if dtype not in (None, torch.float32) and (
+        why_not := _differs(network, inputs, survey.logits, read, dtype)
+    ):
+        notes.append(
+            f"{str(dtype).removeprefix('torch.')} is too coarse for this network: {why_not}"
+        )
+    for note in notes:
+        log.info("prepare: %s", note)
+    changed = frozenset().union(*map(_changed, chosen))
+    return Prepared(network, len(chosen), tuple(notes), changed)
+
+
+def _build(
+    module: nn.Module,
+    pairs: list[tuple[str, str]],
+    survey: Survey,
+    *,
+    read: Callable[[Any], Tensor],
+    dtype: torch.dtype | None,
+) -> Network:
+    twin = shadow(module, share=False)
+    for conv, norm in pairs:
+        _fold(twin, conv, norm)
+    channels_last = any(isinstance(m, nn.Conv2d) for m in twin.modules())
+    if channels_last:
+        twin = twin.to(memory_format=torch.channels_last)
+    if dtype is not None:
+        twin = twin.to(dtype)
+    parameters = next(twin.parameters(), None)
+    own = parameters.dtype if parameters is not None else None
+    return Network(twin, read=read, survey=survey, dtype=own, channels_last=channels_last)
+
+
+def foldable(module: nn.Module) -> tuple[list[tuple[str, str]], str]:
+    """Pairs (convolution, batch norm) that can become one convolution, found by tracing; or why none was looked for.
+
+    A pair qualifies where the convolution's only reader is the batch norm, both run once, and the batch norm has
+    running statistics.
+    """
+    if not any(isinstance(m, _BatchNorm) for m in module.modules()):
+        return [], ""
+    try:
+        graph = _Tracer().trace(shadow(module))
+    except (
+        Exception
+    ) as err:  # tracing runs the user's own code with stand-in values: anything can come out
+        return [], f"batch norms not folded: the network cannot be traced ({type(err).__name__})"
+    names: dict[int, list[str]] = {}
+    for name, part in module.named_modules(remove_duplicate=False):
+        names.setdefault(id(part), []).append(name)
+    runs = [str(n.target) for n in graph.nodes if n.op == "call_module"]
+    pairs = []
+    for node in graph.nodes:
+        if node.op != "call_module" or not isinstance(node.args[0], fx.Node):
+            continue
+        before = node.args[0]
+        if before.op != "call_module" or len(before.users) != 1:
+            continue
+        conv, norm = str(before.target), str(node.target)
+        single = all(
+            runs.count(n) == 1 and len(names[id(module.get_submodule(n))]) == 1
+            for n in (conv, norm)
+        )
+        if single and _fits(module.get_submodule(conv), module.get_submodule(norm)):
+            pairs.append((conv, norm))
+    return pairs, ""
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, _BatchNorm | nn.Conv2d):
+            return True
+        return super().is_leaf_module(m, module_qualified_name)
+
+
+def _fits(conv: nn.Module, norm: nn.Module) -> bool:
+    # Only convolutions known to use their weight as it stands; a weight-standardised one would undo the folding.
+    plain = type(conv) is nn.Conv2d or type(conv).__name__ == "Conv2dSame"
+    known = type(norm) is nn.BatchNorm2d or type(norm).__name__ == "BatchNormAct2d"
+    if not (plain and known) or "parametrizations" in conv._modules:
+        return False
+    assert isinstance(norm, _BatchNorm)
+    return norm.running_mean is not None and norm.running_var is not None
+
+
+def _changed(pair: tuple[str, str]) -> frozenset[str]:
+    """Layers that return something else once the pair is folded: those that hold the convolution, not the norm."""
+    holding_conv, holding_norm = (
+        {".".join(path[: i + 1]) for i in range(len(path))} for path in (n.split(".") for n in pair)
+    )
+    return frozenset(holding_conv - holding_norm)
+
+
+def _fold(module: nn.Module, conv: str, norm: str) -> None:
+    convolution, batch_norm = module.get_submodule(conv), module.get_submodule(norm)
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(batch_norm, _BatchNorm)
+    assert batch_norm.running_mean is not None
+    assert batch_norm.running_var is not None
+    if batch_norm.weight is None:  # affine=False
+        batch_norm.weight = nn.Parameter(torch.ones_like(batch_norm.running_var))
+        batch_norm.bias = nn.Parameter(torch.zeros_like(batch_norm.running_mean))
+    fused = fuse_conv_bn_eval(convolution, batch_norm)
+    fused.requires_grad_(False)
+    module.set_submodule(conv, fused)
+    rest = nn.Sequential()
+    for (
+        name,
+        child,
+    ) in batch_norm.named_children():  # timm's norm + activation in one: the latter stays
+        rest.add_module(name, child)
+    module.set_submodule(norm, rest if len(rest) else nn.Identity())
+
+
+def _differs(
+    network: Network,
+    inputs: Any,
+    logits: Tensor,
+    read: Callable[[Any], Tensor],
+    dtype: torch.dtype | None,
+) -> str:
+    with torch.inference_mode(mode=False), torch.no_grad():
+        ready = private_inputs(inputs, dtype=network.dtype, channels_last=network.channels_last)
+        found = read(call(network.module, ready))
+    difference = float((found.float() - logits.float()).abs().max())
+    scale = max(float(logits.float().abs().max()), torch.finfo(torch.float32).tiny)
+    limit = _TOLERANCE.get(dtype or logits.dtype, 1e-3)
+    if difference <= limit * scale:
+        return ""
+    return f"logits differ by {difference / scale:.2g} of the largest (allowed {limit:g})"

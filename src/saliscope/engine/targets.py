@@ -1,0 +1,117 @@
+"""What is explained: classes of the network, or a scalar of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from saliscope.errors import OptionError, TargetError
+
+__all__ = [
+    "TargetFunction",
+    "TargetSpace",
+    "TopClasses",
+    "class_indices",
+    "class_scores",
+    "function_scores",
+]
+
+TargetSpace = Literal["logit", "probability"]
+TargetFunction = Callable[[Any], Tensor]
+
+
+@dataclass(frozen=True)
+class TopClasses:
+    """The `count` classes of the largest logits of each image, best first."""
+
+    count: int
+
+
+_ALLOWED = "None (the predicted class), an int, one int per image, or a LongTensor (B,) or (B, K) of class indices"
+
+
+def class_indices(
+    target: int | Sequence[int] | Tensor | TopClasses | None, logits: Tensor
+) -> tuple[Tensor, bool]:
+    """Resolve a target to class indices (B, K) on the device of `logits` (B, N), and whether K was asked for.
+
+    None is the predicted class of each image. Raises `TargetError` for anything else than `int`, B ints, or integer
+    tensors (B,) and (B, K), for classes outside [0, N), and for a number of targets that is not the number of images.
+    """
+    batch, classes = logits.shape
+    if target is None:
+        return logits.argmax(1, keepdim=True), False
+    if isinstance(target, TopClasses):
+        if not 1 <= target.count <= classes:
+            raise TargetError(
+                f"the top {target.count} of {classes} classes cannot be explained; ask for 1 to {classes}"
+            )
+        return logits.topk(target.count).indices, True
+    if isinstance(target, bool) or (isinstance(target, Tensor) and target.dtype == torch.bool):
+        raise TargetError(f"a target is a class index, not a boolean; allowed: {_ALLOWED}")
+    indices = torch.full((batch, 1), target) if isinstance(target, int) else _as_tensor(target)
+    several = indices.ndim == 2
+    if indices.ndim == 1:
+        indices = indices[:, None]
+    if indices.ndim != 2 or indices.shape[0] != batch or indices.shape[1] < 1:
+        raise TargetError(
+            f"{tuple(indices.shape[:1] if not several else indices.shape)} targets for {batch} images; "
+            f"allowed: {_ALLOWED}"
+        )
+    if indices.numel() and not (int(indices.min()) >= 0 and int(indices.max()) < classes):
+        wrong = next(int(i) for i in indices.flatten() if not 0 <= int(i) < classes)
+        raise TargetError(
+            f"class {wrong} is outside the network's {classes} classes (0 to {classes - 1})"
+        )
+    return indices.to(logits.device), several
+
+
+def _as_tensor(target: Sequence[int] | Tensor) -> Tensor:
+    if isinstance(target, Tensor):
+        if target.is_floating_point() or target.is_complex():
+            raise TargetError(f"targets are integers, got {target.dtype}; allowed: {_ALLOWED}")
+        return target.long() if target.ndim else target.long()[None]
+    try:
+        listed = list(target)
+    except TypeError:
+        raise TargetError(f"a {type(target).__name__} is no target; allowed: {_ALLOWED}") from None
+    if not all(isinstance(t, int) and not isinstance(t, bool) for t in listed):
+        try:
+            listed = [int(t) for t in map(_exact_int, listed)]
+        except (TypeError, ValueError):
+            raise TargetError(
+                f"targets {listed!r} are not all integers; allowed: {_ALLOWED}"
+            ) from None
+    return torch.tensor(listed, dtype=torch.long)
+
+
+def _exact_int(value: Any) -> int:
+    """An int out of numpy integers and 0-d tensors, nothing else."""
+    if isinstance(value, bool | float | str):
+        raise TypeError
+    return int(value.__index__())
+
+
+def class_scores(logits: Tensor, classes: Tensor, *, space: TargetSpace = "logit") -> Tensor:
+    """The scalar (B,) of one class (B,) for each image: its logit, or its softmax probability."""
+    if space not in ("logit", "probability"):
+        raise OptionError(f'target space "{space}" is unknown; use "logit" or "probability"')
+    scores = logits if space == "logit" else logits.float().softmax(1)
+    return scores.gather(1, classes[:, None])[:, 0]
+
+
+def function_scores(function: TargetFunction, output: Any, batch: int) -> Tensor:
+    """Call a target of the user's own on the network's output and check that it gives one scalar per image."""
+    scores = function(output)
+    if not isinstance(scores, Tensor) or scores.shape != (batch,):
+        found = (
+            f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        )
+        raise TargetError(
+            f"a target function returns one scalar per image, a tensor of shape ({batch},); got {found}"
+        )
+    return scores

@@ -1,0 +1,161 @@
+"""One batch of photographs, many methods, layers and targets: from a model to explanations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saliscope.engine import TargetFunction, TargetSpace, TopClasses
+from saliscope.errors import OptionError, TargetError
+from saliscope.explanation import Explanation, Target
+from saliscope.frames import Frame
+from saliscope.images import Photo
+from saliscope.localization import status_of
+from saliscope.methods import BatchMaps, MethodSpec, check_head, map_batch
+from saliscope.models import Model, recommended_layer
+
+__all__ = ["ClassTarget", "explain_batch", "resolve_specs"]
+
+ClassTarget = int | str | Sequence[int | str] | Tensor | TargetFunction | None
+"""What may be explained: None (the predicted class), a class by index or label, one for each image, or a function."""
+
+# A softmax probability p passes on p(1 - p) of the logits' gradient; below this share only rounding is left.
+_SATURATED = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class _Facts:
+    """What is known of one image besides its maps."""
+
+    model: Model
+    photo: Photo
+    frame: Frame
+    logits: np.ndarray
+    seconds: float
+
+
+def resolve_specs(model: Model, specs: Sequence[MethodSpec]) -> list[MethodSpec]:
+    """Fill in the recommended layers and replace aliases by native names.
+
+    Raises `LayerError` for an unknown layer and `MethodError` where CAM meets a network without pooling + linear head.
+    """
+    return [_resolve(model, spec) for spec in specs]
+
+
+def _resolve(model: Model, spec: MethodSpec) -> MethodSpec:
+    method = spec.method
+    if not method.on_layer:
+        return spec
+    named = model.layer_name(spec.layer) if spec.layer is not None else None
+    if method.reads == "head":
+        check_head(model.survey, method, named)
+        head = model.survey.head
+        assert head is not None
+        return MethodSpec(method, named or head.layer)
+    return MethodSpec(method, named or recommended_layer(model.module, model.survey))
+
+
+def explain_batch(
+    model: Model,
+    photos: Sequence[Photo],
+    specs: Sequence[MethodSpec],
+    *,
+    target: ClassTarget = None,
+    top: int | None = None,
+    space: TargetSpace = "logit",
+) -> list[list[Explanation]]:
+    """Explain one batch of photographs from one forward pass.
+
+    `specs` are resolved (see `resolve_specs`). For each photograph the explanations come target by target, and for each
+    target in the order of `specs`. `top` explains the `top` best classes of each image instead of `target`.
+    """
+    if space not in get_args(TargetSpace):
+        raise OptionError(f'target space "{space}" is unknown; use "logit" or "probability"')
+    start = time.perf_counter()
+    inputs, frames = model.inputs(photos)
+    network = model.network([s.layer for s in specs if s.layer is not None])
+    maps = map_batch(
+        network, inputs, specs, target=_target(model, target, top, len(photos)), space=space
+    )
+    signed = [stack.cpu().numpy() for stack in maps.signed]
+    finished = [
+        spec.method.finish(stack).cpu().numpy()
+        for spec, stack in zip(specs, maps.signed, strict=True)
+    ]
+    logits = maps.logits.cpu().numpy()
+    seconds = (time.perf_counter() - start) / len(photos)
+    results = []
+    for i, (photo, frame) in enumerate(zip(photos, frames, strict=True)):
+        facts = _Facts(model, photo, frame, logits[i], seconds)
+        results.append(
+            [
+                _explanation(
+                    facts,
+                    spec,
+                    finished[j][i, k],
+                    signed[j][i, k],
+                    _explained(maps, facts, i, k, space),
+                )
+                for k in range(maps.scores.shape[1])
+                for j, spec in enumerate(specs)
+            ]
+        )
+    return results
+
+
+def _explanation(
+    facts: _Facts, spec: MethodSpec, grid: np.ndarray, signed: np.ndarray, target: Target
+) -> Explanation:
+    p = target.probability
+    saturated = (
+        target.space == "probability"
+        and p * (1 - p) < _SATURATED
+        and spec.method.class_discriminative
+    )
+    return Explanation(
+        map=np.array(grid, np.float32),
+        frame=facts.frame,
+        target=target,
+        status=status_of(signed, saturated=saturated),
+        method=str(spec.method),
+        layer=spec.layer,
+        model=facts.model.name,
+        photo=facts.photo,
+        predicted=_class(facts, int(facts.logits.argmax()), "logit"),
+        seconds=facts.seconds,
+    )
+
+
+def _explained(maps: BatchMaps, facts: _Facts, image: int, k: int, space: TargetSpace) -> Target:
+    if maps.classes is None:
+        return Target(None, None, "callable", float(maps.scores[image, k]))
+    return _class(facts, int(maps.classes[image, k]), space)
+
+
+def _class(facts: _Facts, index: int, space: TargetSpace) -> Target:
+    logits = facts.logits.astype(np.float64)
+    share = np.exp(logits - logits.max())
+    probability = float(share[index] / share.sum())
+    return Target(index, facts.model.label(index), space, float(logits[index]), probability)
+
+
+def _target(model: Model, target: ClassTarget, top: int | None, batch: int) -> Any:
+    if top is not None:
+        if target is not None:
+            raise TargetError("give either a target or the number of top classes, not both")
+        return TopClasses(top)
+    if isinstance(target, str):
+        return model.class_index(target)
+    if isinstance(target, list | tuple):
+        if len(target) != batch:
+            raise TargetError(
+                f"{len(target)} targets for {batch} images; give one for each, or a single one for all"
+            )
+        return torch.tensor([model.class_index(t) for t in target])
+    return target

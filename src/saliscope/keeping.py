@@ -1,0 +1,107 @@
+"""An explanation as files: their names, and what stands in them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import blake2s
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saliscope.boxes import Box, best_iou
+from saliscope.pictures import encoded
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from saliscope.explanation import Explanation
+    from saliscope.localization import Protocol
+
+__all__ = ["file_base", "files_of"]
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")  # devices on Windows
+_LONGEST = 200  # bytes; file systems allow 255 with the suffix
+
+
+def file_base(stem: str, spec: str) -> str:
+    """Join the name of an image and a method specification to a file name that every file system takes.
+
+    Characters Windows or Unix refuse become `_`. A name too long is cut and ends in a hash of the whole, so that two
+    long names stay different.
+
+    >>> file_base("dog", "grad-cam@layer4:relu=false")
+    'dog.grad-cam@layer4_relu=false'
+    """
+    name = _FORBIDDEN.sub("_", f"{stem.strip() or 'image'}.{spec}").rstrip(". ")
+    if _RESERVED.match(name):
+        name = "_" + name
+    data = name.encode("utf-8", "surrogateescape")
+    if len(data) <= _LONGEST:
+        return name
+    digest = blake2s(data, digest_size=4).hexdigest()
+    return data[: _LONGEST - 9].decode("utf-8", "ignore") + "~" + digest
+
+
+def files_of(
+    explanation: Explanation,
+    stem: str | None,
+    overlay: Image.Image,
+    panel: Image.Image,
+    truth: Sequence[Box],
+    protocol: Protocol,
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the four files of an explanation: overlay, panel, raw map, facts."""
+    name = PurePath(explanation.photo.name).stem if stem is None else stem
+    base = file_base(name, explanation.spec)
+    yield f"{base}.overlay.jpg", encoded(np.asarray(overlay), "JPEG")
+    yield f"{base}.panel.jpg", encoded(np.asarray(panel), "JPEG")
+    yield f"{base}.npz", _map_npz(explanation)
+    yield f"{base}.json", _facts_json(explanation, truth, protocol)
+
+
+def _map_npz(explanation: Explanation) -> bytes:
+    """The raw map with everything needed to draw and measure it again; opens with `allow_pickle=False`."""
+    facts = {
+        key: -1 if value is None and key in ("target", "predicted") else value
+        for key, value in explanation.facts().items()
+    }
+    arrays = {key: np.array("" if value is None else value) for key, value in facts.items()}
+    frame = explanation.frame
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        allow_pickle=False,
+        map=np.asarray(explanation.map, np.float32),
+        frame_source=np.array(frame.source),
+        frame_region=np.array(tuple(frame.region)),
+        frame_size=np.array(frame.size),
+        **arrays,
+    )
+    return buffer.getvalue()
+
+
+def _facts_json(explanation: Explanation, truth: Sequence[Box], protocol: Protocol) -> bytes:
+    box = explanation.box(protocol)
+    low, high = explanation.range
+    record: dict[str, object] = {
+        **explanation.facts(),
+        "map_shape": list(explanation.map.shape),
+        "map_min": low,
+        "map_max": high,
+        "protocol": str(protocol),
+        "box": None if box is None else list(box),
+        "truth": [list(instance) for instance in truth],
+        "iou": best_iou(box, truth),
+    }
+    strict = {key: _no_nan(value) for key, value in record.items()}
+    return (json.dumps(strict, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _no_nan(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,27 @@
+"""From a heatmap to a box: normalisation, foreground, largest part, rectangle; each step under a name."""
+
+from __future__ import annotations
+
+from saliscope.localization.normalise import NormaliseRule, normalise
+from saliscope.localization.protocols import (
+    PROTOCOLS,
+    Protocol,
+    Region,
+    find_box,
+    find_region,
+    parse_protocol,
+)
+from saliscope.localization.status import Status, status_of
+
+__all__ = [
+    "PROTOCOLS",
+    "NormaliseRule",
+    "Protocol",
+    "Region",
+    "Status",
+    "find_box",
+    "find_region",
+    "normalise",
+    "parse_protocol",
+    "status_of",
+]

@@ -1,0 +1,39 @@
+"""Class activation mapping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from saliscope.methods.base import Evidence, Method, needed
+
+__all__ = ["CAM"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CAM(Method):
+    """The class weights of a pooling + linear head, laid over the last feature map.
+
+    M_c(x, y) = sum_k w_k^c f_k(x, y), with the weights the network already has: nothing is retrained. The map is signed;
+    its mean plus the bias is the logit of the class. `relu` (default false, as in the paper) cuts the evidence against.
+    """
+
+    name: ClassVar = "cam"
+    title: ClassVar = "CAM"
+    family: ClassVar = "one capture"
+    reads: ClassVar[Literal["head"]] = "head"
+    class_discriminative: ClassVar = True
+    signed: ClassVar = True
+    passes: ClassVar = "1 forward"
+    paper: ClassVar = "Zhou et al. 2016, Learning Deep Features for Discriminative Localization"
+    equation: ClassVar = "M_c = Σ_k w_k^c f_k   (eq. 2)"
+
+    relu: bool = False
+
+    def signed_map(self, evidence: Evidence) -> Tensor:
+        features = needed(evidence.activation, "the last feature map", self)
+        weights = needed(evidence.class_weights, "a pooling + linear head", self)
+        return torch.einsum("bc,bchw->bhw", weights.float(), features.float())

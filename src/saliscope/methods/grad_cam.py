@@ -1,0 +1,43 @@
+"""Gradient-weighted class activation mapping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from saliscope.methods.base import Evidence, Method, needed
+
+__all__ = ["GradCAM"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradCAM(Method):
+    """Channels of any layer, weighted by the spatial mean of the target's gradient.
+
+    alpha_k = 1/Z sum_ij dy/dA^k_ij, L = ReLU(sum_k alpha_k A^k). `relu=false` keeps the evidence against the target.
+    `sign="negative"` uses -alpha_k: the regions that would raise the target if they were gone (counterfactual
+    explanation, section 3.3). On a pooling + linear network at the last feature map this is CAM divided by Z.
+    """
+
+    name: ClassVar = "grad-cam"
+    title: ClassVar = "Grad-CAM"
+    family: ClassVar = "one capture"
+    reads: ClassVar[Literal["gradients"]] = "gradients"
+    class_discriminative: ClassVar = True
+    signed: ClassVar = True
+    passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
+    paper: ClassVar = "Selvaraju et al. 2017, Grad-CAM"
+    equation: ClassVar = "L = ReLU(Σ_k α_k A^k),  α_k = 1/Z Σ_ij ∂y/∂A^k_ij   (eqs. 1, 2)"
+
+    relu: bool = True
+    sign: Literal["positive", "negative"] = "positive"
+
+    def signed_map(self, evidence: Evidence) -> Tensor:
+        activation = needed(evidence.activation, "a layer", self)
+        gradient = needed(evidence.gradient, "gradients", self)
+        alpha = gradient.mean((2, 3), dtype=torch.float32)
+        signed = torch.einsum("bc,bchw->bhw", alpha, activation.float())
+        return -signed if self.sign == "negative" else signed

@@ -1,0 +1,111 @@
+"""The one way a method is written: `name`, `name@layer`, `name@layer:option=value`."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from saliscope.errors import MethodError, nearest
+from saliscope.methods.base import Method
+from saliscope.methods.cam import CAM
+from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.trivial import Centre, Edges, Random
+
+__all__ = ["METHODS", "MethodSpec", "make_method", "parse_method"]
+
+METHODS: dict[str, type[Method]] = {m.name: m for m in (CAM, GradCAM, Random, Centre, Edges)}
+"""Every method by the name users type."""
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method with its options, and the layer it is read from (None: the one recommended for the network).
+
+    >>> spec = parse_method("grad-cam@layer4:relu=false")
+    >>> spec.method.relu, spec.layer, str(spec)
+    (False, 'layer4', 'grad-cam@layer4:relu=false')
+    """
+
+    method: Method
+    layer: str | None = None
+
+    def __str__(self) -> str:
+        name, *options = str(self.method).split(":")
+        return ":".join([f"{name}@{self.layer}" if self.layer else name, *options])
+
+
+def parse_method(text: str | Method | MethodSpec, *, layer: str | None = None) -> MethodSpec:
+    """Read a method as users write it; `layer` is used where the text names none.
+
+    Raises `MethodError` for an unknown method or option, an option of the wrong type, and a layer given to a method that
+    has none.
+    """
+    if isinstance(text, MethodSpec):
+        return text if text.layer or not layer else _at(text.method, layer)
+    if isinstance(text, Method):
+        return _at(text, layer)
+    head, *assignments = text.strip().split(":")
+    name, at, written_layer = head.partition("@")
+    if at and not written_layer:
+        raise MethodError(f'"{text}" names no layer after "@"; write "{name}@LAYER" or "{name}"')
+    method = make_method(name, dict(_assignment(a, text) for a in assignments))
+    if written_layer and not method.on_layer:
+        raise MethodError(
+            f'{method.name} is not read from a layer; write "{method}" without "@{written_layer}"'
+        )
+    return _at(method, written_layer or layer)
+
+
+def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
+    """Make a method from its name and options; texts are read as the option's type."""
+    if name not in METHODS:
+        raise MethodError(
+            f'method "{name}" is unknown; {nearest(name, METHODS)}. `saliscope methods` lists them all'
+        )
+    kind = METHODS[name]
+    hints = typing.get_type_hints(kind)
+    allowed = [f.name for f in fields(kind)]
+    values: dict[str, Any] = {}
+    for option, value in (options or {}).items():
+        if option not in allowed:
+            known = nearest(option, allowed) if allowed else "it has none"
+            raise MethodError(f'{name} has no option "{option}"; {known}')
+        values[option] = _read(value, hints[option], f"{name}:{option}")
+    return kind(**values)
+
+
+def _at(method: Method, layer: str | None) -> MethodSpec:
+    return MethodSpec(method, layer if method.on_layer else None)
+
+
+def _assignment(text: str, whole: str) -> tuple[str, str]:
+    option, equals, value = text.partition("=")
+    if not equals or not option or not value:
+        raise MethodError(f'"{text}" in "{whole}" is no option; write name@layer:option=value')
+    return option.strip(), value.strip()
+
+
+def _read(value: Any, hint: Any, where: str) -> Any:
+    """Check an option's value against its type; a text is converted first."""
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise MethodError(f"{where} is one of {', '.join(map(repr, choices))}; got {value!r}")
+        return value
+    if hint is bool:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        flag = words.get(value.lower()) if isinstance(value, str) else value
+        if not isinstance(flag, bool):
+            raise MethodError(f"{where} is true or false; got {value!r}")
+        return flag
+    try:
+        number = hint(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or isinstance(value, bool) or (hint is int and number != float(value)):
+        raise MethodError(
+            f"{where} is {'a whole number' if hint is int else 'a number'}; got {value!r}"
+        )
+    return number

@@ -1,0 +1,220 @@
+"""A network with all that is needed to explain it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from saliscope.engine import Network, Prepared, Survey, prepare, shadow, survey, unwrap
+from saliscope.errors import OptionError, TargetError, nearest
+from saliscope.frames import Frame
+from saliscope.images import Photo
+from saliscope.models.labels import find_label
+from saliscope.models.layers import Layer, describe_layers, layer_name
+from saliscope.models.outputs import logits_of
+from saliscope.models.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Interpolation,
+    Preprocessing,
+    Resize,
+)
+
+__all__ = ["Model", "Precision"]
+
+Precision = Literal["float32", "bfloat16", "auto"]
+
+
+class Model:
+    """Any `torch.nn.Module` classifier, with its preprocessing, labels and a faster copy made at first use.
+
+    The module is never changed and never run in training mode: explanations come from a private copy, with batch norms
+    folded and memory laid out channels-last (`prepare=True`), which is checked against the original and made anew when
+    the module's parameters have changed since. `precision` is "float32", "bfloat16", or "auto" (bfloat16 where the
+    hardware multiplies it natively).
+
+    `size` is the input height and width in pixels, one number for a square; `mean` and `std` are RGB for pixels in
+    [0, 1]; `resize` is "squash", "crop" or "letterbox"; `preprocessing` replaces all of these. `labels` names the classes
+    in order. `device` moves the copies ("cuda", "cpu"); None stays where the module is. Raises `ModelError` for what is
+    no module, `OptionError` for settings out of range.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        size: int | tuple[int, int] = 224,
+        *,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        resize: Resize = "squash",
+        shorter: int | None = None,
+        interpolation: Interpolation = "bilinear",
+        preprocessing: Preprocessing | None = None,
+        labels: Sequence[str] | None = None,
+        precision: Precision = "float32",
+        prepare: bool = True,
+        name: str | None = None,
+        weights: str = "as given",
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.module = unwrap(module)
+        self.preprocessing = preprocessing or Preprocessing(
+            (size, size) if isinstance(size, int) else (size[0], size[1]),
+            tuple(mean),  # type: ignore[arg-type] # a list of three is welcome; Preprocessing checks the length
+            tuple(std),  # type: ignore[arg-type] # likewise
+            resize,
+            shorter,
+            interpolation,
+        )
+        self.labels = tuple(map(str, labels)) if labels is not None else None
+        self.name = name or type(self.module).__name__
+        self.weights = weights
+        self.precision = _precision(precision)
+        self.device = torch.device(device) if device is not None else _device_of(self.module)
+        self._dtype = _dtype(self.precision, self.device)
+        self._prepare = prepare
+        self._lock = threading.RLock()
+        self._state: tuple[int, ...] = ()
+        self._survey: Survey | None = None
+        self._networks: dict[frozenset[str], Prepared] = {}
+
+    def __repr__(self) -> str:
+        height, width = self.preprocessing.size
+        classes = f", {len(self.labels)} labels" if self.labels is not None else ""
+        return (
+            f"<Model {self.name}: {self.weights}, {self.preprocessing.resize} to {height}x{width}{classes}, "
+            f"{self.precision} on {self.device}>"
+        )
+
+    @property
+    def survey(self) -> Survey:
+        """What one pass of noise through the module showed: its layers, its head, its recommended layer."""
+        with self._lock:
+            self._notice_changes()
+            if self._survey is None:
+                self._survey = survey(self.module, self._noise(), read=logits_of)
+            return self._survey
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that a map can be read from, in the order they finish."""
+        return describe_layers(self.module, self.survey, self.preprocessing.size)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the network tells apart."""
+        return int(self.survey.logits.shape[1])
+
+    def layer_name(self, layer: str | nn.Module) -> str:
+        """Resolve a native name, Keras alias or module to the native name; raises `LayerError`."""
+        return layer_name(self.module, layer)
+
+    def network(self, layers: Sequence[str] = ()) -> Network:
+        """The private copy to capture `layers` from; a layer changed by folding gets a copy without that folding."""
+        return self.prepared(layers).network
+
+    def prepared(self, layers: Sequence[str] = ()) -> Prepared:
+        """Like `network`, with what was done to the copy."""
+        with self._lock:
+            facts = self.survey
+            standard = self._networks.get(frozenset())
+            if standard is None:
+                standard = self._networks[frozenset()] = self._make(facts, ())
+            changed = frozenset(layers) & standard.changed
+            if changed not in self._networks:
+                self._networks[changed] = self._make(facts, sorted(changed))
+            return self._networks[changed]
+
+    def inputs(self, photos: Sequence[Photo]) -> tuple[Tensor, list[Frame]]:
+        """Preprocess photographs to one batch, float32 (B, 3, h, w) on the model's device, and their frames."""
+        arrays, frames = zip(*(self.preprocessing(p.pixels) for p in photos), strict=True)
+        return torch.from_numpy(np.stack(arrays)).to(self.device), list(frames)
+
+    def class_index(self, target: int | str) -> int:
+        """Resolve a class given by index, or by label (nearest matches in the error) to its index.
+
+        Raises `TargetError` for an unknown label, for a label where the model has none, and for an index outside.
+        """
+        if isinstance(target, str) and not target.strip().lstrip("-").isdigit():
+            if self.labels is None:
+                raise TargetError(
+                    f'class "{target}" was given by name, but {self.name} has no labels; give its index, or the labels'
+                )
+            return find_label(target, self.labels)
+        index = int(target)
+        if not 0 <= index < self.num_classes:
+            raise TargetError(
+                f"class {index} is outside the {self.num_classes} classes of {self.name} (0 to {self.num_classes - 1})"
+            )
+        return index
+
+    def label(self, index: int) -> str | None:
+        """The name of a class, None where the model has no labels for it."""
+        return self.labels[index] if self.labels is not None and index < len(self.labels) else None
+
+    def _make(self, facts: Survey, keep: Sequence[str]) -> Prepared:
+        noise = self._noise()
+        if not self._prepare:
+            twin = shadow(self.module).to(self.device, self._dtype)
+            return Prepared(Network(twin, read=logits_of, survey=facts, dtype=self._dtype))
+        module = self.module
+        if _device_of(module) != self.device:
+            module = shadow(module, share=False).to(self.device)
+        make = partial(prepare, module, noise.to(self.device), facts, read=logits_of)
+        return make(dtype=self._dtype, keep=keep)
+
+    def _noise(self) -> Tensor:
+        """Two inputs of noise, in the module's own device and precision."""
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(2, 3, *self.preprocessing.size, generator=generator)
+        parameter = next(self.module.parameters(), None)
+        return noise if parameter is None else noise.to(parameter.device, parameter.dtype)
+
+    def _notice_changes(self) -> None:
+        """Forget the copies when a parameter or buffer was replaced or written to since they were made."""
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        state = tuple(x for t in tensors for x in (id(t), 0 if t.is_inference() else t._version))
+        if state != self._state:
+            self._state, self._survey, self._networks = state, None, {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {k: v for k, v in self.__dict__.items() if k != "_lock"}
+        return kept | {"_survey": None, "_networks": {}, "_state": ()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+
+
+def _precision(given: Precision) -> Precision:
+    if given not in get_args(Precision):
+        allowed = get_args(Precision)
+        raise OptionError(
+            f"precision {given!r} is none of {', '.join(map(repr, allowed))}; {nearest(str(given), allowed)}"
+        )
+    return given
+
+
+def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(
+        capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
+    )
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    parameter = next(module.parameters(), None)
+    return parameter.device if parameter is not None else torch.device("cpu")

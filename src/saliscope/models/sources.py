@@ -1,0 +1,214 @@
+"""Where networks come from: one name in, one network with its preprocessing and labels out."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from saliscope.errors import ModelError, OptionError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from saliscope.models.preprocessing import Preprocessing
+
+__all__ = ["Source", "Spec", "build", "model_names", "parse_spec", "seeded", "weights_file"]
+
+_FILE = re.compile(r"^(?P<file>.*\.py)(?::(?P<rest>.*))?$", re.DOTALL)
+_LIBRARIES = ("torchvision", "timm", "hf")
+KEYWORDS = ("pretrained", "untrained")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A network as it was found: the module in eval mode, how images enter it, and what its classes are called.
+
+    `labels` is None where nothing says. `name` is the canonical name ("resnet50", "timm:NAME", "FILE.py:function"),
+    `weights` says in words what the parameters are ("IMAGENET1K_V2", a file name, "untrained").
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] | None
+    name: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A network's name, taken apart: `library` is "torchvision", "timm", "hf", "file" or "" (to be found)."""
+
+    library: str
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+def parse_spec(given: str) -> Spec:
+    """Take a network's name apart: `NAME`, `timm:NAME`, `hf:NAME`, `FILE.py:function`, each with `:option=value`.
+
+    Values are Python literals ("2", "true", "(1, 2)") or else text. Raises ModelError for an empty name or an
+    option without a value.
+    """
+    match = _FILE.match(given)
+    if match:
+        parts = (match["rest"] or "").split(":")
+        function = parts.pop(0) if "=" not in parts[0] else ""
+        return Spec("file", f"{match['file']}:{function}", _options(given, parts))
+    head, *parts = given.split(":")
+    library = head if head in _LIBRARIES else ""
+    name = (parts.pop(0) if parts else "") if library else head
+    if not name.strip():
+        raise ModelError(
+            f'network name {given!r} is empty: give a name such as "resnet50", "timm:NAME" or "FILE.py:function"'
+        )
+    return Spec(library, name, _options(given, parts))
+
+
+def _options(given: str, parts: list[str]) -> tuple[tuple[str, Any], ...]:
+    pairs = [part.partition("=") for part in parts if part]
+    for key, equals, value in pairs:
+        if not (key.isidentifier() and equals and value):
+            raise ModelError(
+                f"network name {given!r}: {key + equals + value!r} is no option; write NAME:option=value, and choose "
+                f"the library with one of {', '.join(f'{name}:NAME' for name in _LIBRARIES)}"
+            )
+    return tuple((key, _literal(value)) for key, _, value in pairs)
+
+
+def _literal(value: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def weights_file(weights: str | os.PathLike[str]) -> Path | None:
+    """Return the file that `weights` names, or None for "pretrained" and "untrained".
+
+    Raises ModelError when it is neither a keyword nor an existing file.
+    """
+    if weights in KEYWORDS:
+        return None
+    path = Path(weights)
+    if path.is_file():
+        return path
+    raise ModelError(
+        f'there is no weights file {os.fspath(weights)!r}: give "pretrained", "untrained" or a file '
+        "(.safetensors, .pt, .pth) with --weights FILE"
+    )
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Build networks from one seed inside, and leave the caller's random numbers where they were."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: that would also seed the GPUs, whose state is not put back.
+        torch.default_generator.manual_seed(0)
+        yield
+
+
+def model_names(library: str = "") -> tuple[str, ...]:
+    """List the classifiers that can be built by name: torchvision's, then timm's as "timm:NAME"."""
+    from saliscope.models import timm_, torchvision_
+
+    names = [] if library == "timm" else list(torchvision_.torchvision_names())
+    if library != "torchvision":
+        names += [f"timm:{name}" for name in timm_.timm_names()]
+    return tuple(names)
+
+
+def build(
+    given: str,
+    weights: str | os.PathLike[str] = "pretrained",
+    *,
+    num_classes: int | None = None,
+) -> Source:
+    """Build a network by name, with its weights, preprocessing and labels.
+
+    A plain name is looked up among torchvision's classifiers, then timm's; "torchvision:", "timm:" and "hf:" choose;
+    "FILE.py:function" calls a function of yours. `weights` is "pretrained", "untrained" (random, always the same) or
+    a file. `num_classes` is read from a weights file and needed only for an untrained network of another size.
+    Raises ModelError for unknown names and for weights that cannot be had, DataError for files that do not fit.
+    """
+    if num_classes is not None and num_classes < 1:
+        raise OptionError(f"num_classes must be at least 1, got {num_classes}")
+    spec = parse_spec(given)
+    return _BUILDERS[spec.library or _find_library(spec)](spec, weights, num_classes)
+
+
+def _find_library(spec: Spec) -> str:
+    from saliscope.models import timm_, torchvision_
+
+    if spec.name in torchvision_.torchvision_names():
+        return "torchvision"
+    if timm_.is_timm(spec.name):
+        return "timm"
+    known = dict.fromkeys([*torchvision_.torchvision_names(), *timm_.timm_names()])
+    raise unknown(spec.name, known)
+
+
+def unknown(name: str, known: Mapping[str, Any] | tuple[str, ...]) -> ModelError:
+    """Word the error for a network that nobody has."""
+    return ModelError(
+        f"no network is called {name!r}; {nearest(name, known)}; list them with `saliscope info --models`"
+    )
+
+
+def _build_torchvision(spec: Spec, weights: Any, num_classes: int | None) -> Source:
+    from saliscope.models.torchvision_ import build_torchvision
+
+    if spec.options:
+        raise ModelError(
+            f"torchvision networks take no options, got {dict(spec.options)}; timm's do: timm:NAME:option=value"
+        )
+    return build_torchvision(spec.name, weights, num_classes=num_classes)
+
+
+def _build_timm(spec: Spec, weights: Any, num_classes: int | None) -> Source:
+    from saliscope.models.timm_ import build_timm
+
+    return build_timm(spec.name, weights, num_classes=num_classes, options=dict(spec.options))
+
+
+def _build_hf(spec: Spec, weights: Any, num_classes: int | None) -> Source:
+    from saliscope.models.hf import build_hf
+
+    if weights != "pretrained" or num_classes is not None or spec.options:
+        raise ModelError(
+            f"hf:{spec.name} comes with its own weights, classes and options: leave out weights, num_classes and "
+            "options, or give a local folder of the same layout, hf:FOLDER"
+        )
+    return build_hf(spec.name)
+
+
+def _build_file(spec: Spec, weights: Any, num_classes: int | None) -> Source:
+    from saliscope.models.files import build_file
+
+    return build_file(spec.name, weights, num_classes=num_classes, options=dict(spec.options))
+
+
+_BUILDERS = {
+    "torchvision": _build_torchvision,
+    "timm": _build_timm,
+    "hf": _build_hf,
+    "file": _build_file,
+}
+
+
+def finished(source: Source, *, num_classes: int | None = None) -> Source:
+    """Put the module in eval mode and drop labels that are not one per class."""
+    source.module.eval()
+    if source.labels is not None and num_classes not in (None, len(source.labels)):
+        return replace(source, labels=None)
+    return source
