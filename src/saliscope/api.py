@@ -18,7 +18,7 @@ from saliscope.engine import (
     survey,
     unwrap,
 )
-from saliscope.errors import MethodError, OptionError
+from saliscope.errors import MethodError, OptionError, TargetError
 from saliscope.explainer import ClassTarget, explain_batch, resolve_specs
 from saliscope.explanation import Explanation, boxes_of
 from saliscope.images import ImageSource, load_image
@@ -83,23 +83,37 @@ def explain(
     specs = resolve_specs(model, [parse_method(method, layer=layer)])
     if batch_size < 1:
         raise OptionError(f"batch_size is at least 1; got {batch_size}")
-    if not single and isinstance(target, Tensor) and target.ndim == 0:
-        target = int(target)
+    if getattr(target, "shape", None) == ():  # a tensor or numpy scalar is a number
+        scalar: Any = target
+        target = scalar.item()
+    _check_targets(target, len(sources))
     results: list[Explanation] = []
     for start in range(0, len(sources), batch_size):
         photos = [load_image(s) for s in sources[start : start + batch_size]]
-        chosen = _slice(target, start, batch_size, len(sources))
+        chosen = _slice(target, start, batch_size)
         for found in explain_batch(model, photos, specs, target=chosen, space=target_space):
             results += found
     return results[0] if single else results
 
 
-def _slice(target: ClassTarget, start: int, count: int, total: int) -> ClassTarget:
+def _check_targets(target: ClassTarget, images: int) -> None:
+    """Refuse lists that do not match the images: a batch of another length could happen to fit."""
+    shape = (len(target),) if isinstance(target, list | tuple) else getattr(target, "shape", ())
+    if callable(target) or not shape:
+        return
+    if len(shape) > 1 or shape[0] != images:
+        raise TargetError(
+            f"{shape[0] if len(shape) == 1 else tuple(shape)} targets for {images} images; give one for each, or a "
+            "single one for all (`attribute` takes several for each)"
+        )
+
+
+def _slice(target: ClassTarget, start: int, count: int) -> ClassTarget:
     """The targets of one batch; a list is for all images and is cut like them."""
-    listed = isinstance(target, list | tuple) or (isinstance(target, Tensor) and target.ndim > 0)
-    if listed and len(target) == total:  # type: ignore[arg-type] # a list, tuple or tensor
-        return target[start : start + count]  # type: ignore[index] # likewise
-    return target
+    if not isinstance(target, list | tuple) and not hasattr(target, "shape"):
+        return target
+    cut: ClassTarget = target[start : start + count]  # type: ignore[index] # what has a shape is an array
+    return cut
 
 
 @dataclass(frozen=True, eq=False)

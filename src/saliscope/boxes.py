@@ -91,7 +91,9 @@ def iou(a: Box, b: Box, *, convention: BoxConvention = "half-open") -> float:
     0.5
     """
     if convention not in ("half-open", "inclusive"):
-        raise OptionError(f'box convention "{convention}" is unknown; use "half-open" or "inclusive"')
+        raise OptionError(
+            f'box convention "{convention}" is unknown; use "half-open" or "inclusive"'
+        )
     extra = 1.0 if convention == "inclusive" else 0.0
     width = min(a.x1, b.x1) - max(a.x0, b.x0) + extra
     height = min(a.y1, b.y1) - max(a.y0, b.y0) + extra

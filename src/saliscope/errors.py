@@ -76,7 +76,9 @@ def nearest(given: str, known: Iterable[str], *, limit: int = 3) -> str:
     for name in names:
         folded.setdefault(name.lower(), name)
     close = [folded[n] for n in get_close_matches(given.lower(), folded, n=limit, cutoff=0.5)]
-    close += [n for n in names if given.lower() in n.lower() and n not in close][: limit - len(close)]
+    close += [n for n in names if given.lower() in n.lower() and n not in close][
+        : limit - len(close)
+    ]
     if close:
         return "nearest: " + ", ".join(f'"{n}"' for n in close)
     shown = ", ".join(f'"{n}"' for n in names[:12])

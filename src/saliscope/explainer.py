@@ -69,19 +69,21 @@ def explain_batch(
     target: ClassTarget = None,
     top: int | None = None,
     space: TargetSpace = "logit",
+    inputs: tuple[Tensor, Sequence[Frame]] | None = None,
 ) -> list[list[Explanation]]:
     """Explain one batch of photographs from one forward pass.
 
     `specs` are resolved (see `resolve_specs`). For each photograph the explanations come target by target, and for each
-    target in the order of `specs`. `top` explains the `top` best classes of each image instead of `target`.
+    target in the order of `specs`. `top` explains the `top` best classes of each image instead of `target`. `inputs` is
+    what `model.inputs(photos)` returns, where it was called before.
     """
     if space not in get_args(TargetSpace):
         raise OptionError(f'target space "{space}" is unknown; use "logit" or "probability"')
     start = time.perf_counter()
-    inputs, frames = model.inputs(photos)
+    batch, frames = model.inputs(photos) if inputs is None else inputs
     network = model.network([s.layer for s in specs if s.layer is not None])
     maps = map_batch(
-        network, inputs, specs, target=_target(model, target, top, len(photos)), space=space
+        network, batch, specs, target=_target(model, target, top, len(photos)), space=space
     )
     signed = [stack.cpu().numpy() for stack in maps.signed]
     finished = [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from saliscope.explanation import Explanation
     from saliscope.localization import Protocol
 
-__all__ = ["file_base", "files_of"]
+__all__ = ["file_base", "files_of", "maps_npz"]
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")  # devices on Windows
@@ -61,27 +61,28 @@ def files_of(
     base = file_base(name, explanation.spec)
     yield f"{base}.overlay.jpg", encoded(np.asarray(overlay), "JPEG")
     yield f"{base}.panel.jpg", encoded(np.asarray(panel), "JPEG")
-    yield f"{base}.npz", _map_npz(explanation)
+    yield f"{base}.npz", maps_npz([explanation])
     yield f"{base}.json", _facts_json(explanation, truth, protocol)
 
 
-def _map_npz(explanation: Explanation) -> bytes:
-    """The raw map with everything needed to draw and measure it again; opens with `allow_pickle=False`."""
-    facts = {
-        key: -1 if value is None and key in ("target", "predicted") else value
-        for key, value in explanation.facts().items()
-    }
-    arrays = {key: np.array("" if value is None else value) for key, value in facts.items()}
-    frame = explanation.frame
+def maps_npz(explanations: Sequence[Explanation]) -> bytes:
+    """The raw maps of one photograph with all that is needed to draw and measure them again.
+
+    `facts` is JSON text, one record for each map; the i-th map is `map_i`, float32 (h, w), signed. `frame_source`,
+    `frame_region` and `frame_size` are the frame they share. Opens with `np.load(file, allow_pickle=False)`.
+    """
+    frame = explanations[0].frame
+    facts = [{k: _no_nan(v) for k, v in e.facts().items()} for e in explanations]
+    maps = {f"map_{i}": np.asarray(e.map, np.float32) for i, e in enumerate(explanations)}
     buffer = io.BytesIO()
     np.savez(
         buffer,
         allow_pickle=False,
-        map=np.asarray(explanation.map, np.float32),
+        facts=np.array(json.dumps(facts)),
         frame_source=np.array(frame.source),
         frame_region=np.array(tuple(frame.region)),
         frame_size=np.array(frame.size),
-        **arrays,
+        **maps,
     )
     return buffer.getvalue()
 

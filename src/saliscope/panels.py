@@ -95,15 +95,12 @@ def panel(
         top = _MARGIN + head + index * step
         _caption(draw, row, top, total[0] - 2 * _MARGIN)
         heat = shrink_heat(row.heat, cell)
-        mixed = blend(small, heat, alpha=alpha, colormap=colormap)
-        pictures = (
-            marked,
-            stamp(colourise(heat, colormap=colormap), row.status),
-            stamp(_with_boxes(mixed, truth, row, scale), row.status),
-        )
-        for place, picture in enumerate(pictures):
+        coloured = colourise(heat, colormap=colormap)
+        mixed = _with_boxes(blend(small, heat, alpha=alpha, colormap=colormap), truth, row, scale)
+        for place, picture in enumerate((marked, coloured, mixed)):
             left = _MARGIN + place * (column + _GAP)
-            sheet.paste(Image.fromarray(picture), (left, top + caption))
+            shown = stamp(picture, row.status) if place else picture
+            sheet.paste(Image.fromarray(shown), (left, top + caption))
     if not rows:
         sheet.paste(Image.fromarray(marked), (_MARGIN, _MARGIN + head + caption))
     _key(sheet, draw, rows, footnote, truth=bool(truth), colormap=colormap)

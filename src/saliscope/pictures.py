@@ -245,9 +245,9 @@ def _pixel_corners(box: Box, size: tuple[int, ...]) -> tuple[int, int, int, int]
 def _ring(picture: Pixels, corners: tuple[int, int, int, int], line: int, colour: Rgb) -> None:
     x0, y0, x1, y1 = corners
     left, top = max(x0, 0), max(y0, 0)
-    picture[top : max(y0 + line, 0), left:x1] = colour
+    picture[top : max(min(y0 + line, y1), 0), left:x1] = colour
     picture[max(y1 - line, top) : y1, left:x1] = colour
-    picture[top:y1, left : max(x0 + line, 0)] = colour
+    picture[top:y1, left : max(min(x0 + line, x1), 0)] = colour
     picture[top:y1, max(x1 - line, left) : x1] = colour
 
 

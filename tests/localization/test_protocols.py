@@ -67,7 +67,7 @@ def test_the_own_threshold_is_not_printed():
     ("given_text", "said"),
     [
         ("yang2024", r'box protocol "yang2024" is unknown; nearest: "yang2025"'),
-        ("", 'box protocol "" is unknown; known: "yang2025"'),
+        ("", 'box protocol "" is unknown; nearest: "yang2025"'),
         ("yang2025:treshold=0.1", 'has no option "treshold"; nearest: "threshold"'),
         ("yang2025:threshold=x", 'threshold "x" is no number; write yang2025:threshold=0.1'),
         ("yang2025:threshold", 'threshold "" is no number'),

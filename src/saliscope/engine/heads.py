@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -79,19 +80,36 @@ def find_head(
     output (after a ReLU, perhaps), or are themselves such a mean. Dropout, flatten and batch norm before the pooling
     make no difference to that.
     """
+    rounding = max(1e-4, 4 * torch.finfo(logits.dtype).eps)
     logits = logits.float()
-    last = next((c for c in reversed(classifiers) if _same(c.returned, logits)), None)
+    last = next((c for c in reversed(classifiers) if _same(c.returned, logits, rounding)), None)
+    if last is not None and not _is_affine(last, rounding):
+        return None, f"its last linear layer {last.describe()} computes something else than W x + b"
     pooled = logits if last is None else last.given
     for rectified in (False, True):
-        names = tuple(
-            g.name for g in grids if _equal(g.rectified_mean if rectified else g.mean, pooled)
-        )
+        names = _pooled_layers(grids, pooled, rounding, rectified=rectified)
         if not names:
             continue
         if last is None:
             return Head(names, rectified, names[-1], None), ""
         return Head(names, rectified, last.name, _weight(last.module)), ""
     return None, _what_instead(last, classifiers)
+
+
+def _pooled_layers(
+    grids: Sequence[PooledGrid], pooled: Tensor, rounding: float, *, rectified: bool
+) -> tuple[str, ...]:
+    """The last layers in a row whose spatial mean is `pooled`: one tensor, and the containers that return it.
+
+    Only a row: where residual branches start at zero, earlier blocks return the same numbers, but another tensor.
+    """
+    names: list[str] = []
+    for grid in reversed(grids):
+        if _equal(grid.rectified_mean if rectified else grid.mean, pooled, rounding):
+            names.append(grid.name)
+        elif names:
+            break
+    return tuple(reversed(names))
 
 
 def _what_instead(last: Classifier | None, classifiers: Sequence[Classifier]) -> str:
@@ -103,17 +121,27 @@ def _what_instead(last: Classifier | None, classifiers: Sequence[Classifier]) ->
     return f"the input of its last linear layer {last.describe()} is not the spatial mean of any layer's output"
 
 
+def _is_affine(classifier: Classifier, rounding: float) -> bool:
+    """Whether the layer gave W x + b: a subclass (cosine similarity, low-rank updates) may compute anything."""
+    weight, bias = classifier.module.weight, classifier.module.bias
+    if not isinstance(weight, Tensor) or weight[0].numel() != classifier.given.shape[1]:
+        return False
+    shift = bias.detach().float() if isinstance(bias, Tensor) else None
+    expected = F.linear(classifier.given, _weight(classifier.module), shift)
+    return _same(expected, classifier.returned, rounding)
+
+
 def _weight(module: nn.Module) -> Tensor:
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight.detach().float().flatten(1)
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Equal to rounding."""
-    return a.shape == b.shape and bool((a - b).abs().max() <= 1e-4 * b.abs().max())
+def _same(a: Tensor, b: Tensor, rounding: float) -> bool:
+    """Equal to rounding, as a share of the largest value."""
+    return a.shape == b.shape and bool((a - b).abs().max() <= rounding * b.abs().max())
 
 
-def _equal(a: Tensor, b: Tensor) -> bool:
+def _equal(a: Tensor, b: Tensor, rounding: float) -> bool:
     """Equal to rounding, and not by both being nothing: a dead network proves no structure."""
-    return _same(a, b) and bool(b.abs().max() > 0)
+    return _same(a, b, rounding) and bool(b.abs().max() > 0)

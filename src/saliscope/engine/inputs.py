@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["call", "input_size", "picture", "private_inputs"]
+__all__ = ["batch_size", "call", "device_of", "input_size", "picture", "private_inputs"]
 
 
 def call(module: nn.Module, inputs: Any) -> Any:
@@ -40,14 +40,29 @@ def private_inputs(
 
 def picture(inputs: Any) -> Tensor | None:
     """The first picture-shaped tensor (B, C, H, W) among the inputs."""
-    values: Iterable[Any] = inputs.values() if isinstance(inputs, dict) else inputs
-    for value in [inputs] if isinstance(inputs, Tensor) else values:
-        if isinstance(value, Tensor) and value.ndim == 4:
-            return value
-    return None
+    return next((t for t in _tensors(inputs) if t.ndim == 4), None)
 
 
 def input_size(inputs: Any) -> tuple[int, int] | None:
     """Height and width of the picture among the inputs; None where there is none."""
     found = picture(inputs)
     return None if found is None else (found.shape[2], found.shape[3])
+
+
+def batch_size(inputs: Any) -> int:
+    """How many images the inputs hold: the length of the first tensor among them."""
+    found = next((t for t in _tensors(inputs) if t.ndim), None)
+    return 1 if found is None else len(found)
+
+
+def device_of(inputs: Any) -> torch.device:
+    """Where the first tensor among the inputs is."""
+    found = next(_tensors(inputs), None)
+    return torch.device("cpu") if found is None else found.device
+
+
+def _tensors(inputs: Any) -> Iterator[Tensor]:
+    values: Iterable[Any] = inputs.values() if isinstance(inputs, dict) else inputs
+    for value in [inputs] if isinstance(inputs, Tensor) else values:
+        if isinstance(value, Tensor):
+            yield value

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from saliscope.engine.capture import Capture, Recorder, closed_form, recorded
-from saliscope.engine.inputs import call, private_inputs
+from saliscope.engine.inputs import batch_size, call, device_of, private_inputs
 from saliscope.engine.survey import Survey
+from saliscope.errors import ModelError
 
 __all__ = ["Network"]
 
@@ -19,8 +21,9 @@ __all__ = ["Network"]
 class Network:
     """Runs captures on a module that belongs to it alone (see `shadow`).
 
-    `read` takes the logits (B, N) out of the module's output. With a `survey`, a capture at
-    the layers of a pooling + linear `head` needs no backward pass; where there is none, `no_head` says what was found. `dtype` is the precision inputs are cast to, None for the one they come in.
+    `read` takes the logits (B, N) out of the module's output. With a `survey`, a capture at the layers of a pooling +
+    linear `head` needs no backward pass; where there is none, `no_head` says what was found. `dtype` is the precision
+    inputs are cast to, None for the one they come in.
     """
 
     def __init__(
@@ -63,13 +66,29 @@ class Network:
             recorder = Recorder(frozenset(layers), graph)
             self._recording.now = recorder
             try:
-                output = call(self.module, ready)
+                with self._own_precision(ready):
+                    output = call(self.module, ready)
             finally:
                 self._recording.now = None
-            logits = self._read(output)
+            logits = self._logits(output, ready, needed=of_logits)
             if head is not None:
                 return closed_form(recorder, ready, output, logits, layers, head)
             return recorded(recorder, ready, output, logits, layers)
+
+    def _own_precision(self, inputs: Any) -> AbstractContextManager[object]:
+        """A copy made in one precision keeps it; one that takes inputs as they come also takes the caller's autocast."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(device_of(inputs).type, enabled=False)
+
+    def _logits(self, output: Any, inputs: Any, *, needed: bool) -> Tensor:
+        """The logits (B, N); (B, 0) where there are none and only `Capture.output` will be asked."""
+        try:
+            return self._read(output)
+        except ModelError:
+            if needed:
+                raise
+            return torch.empty(batch_size(inputs), 0)
 
     def _listen(self, layers: Sequence[str]) -> None:
         """Attach a hook to each layer, once for the life of this copy; it is silent unless its thread records."""

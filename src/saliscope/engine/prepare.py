@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
 
 from saliscope.engine.inputs import call, private_inputs
 from saliscope.engine.network import Network
@@ -57,7 +62,7 @@ def prepare(
     own). Names of layers survive.
     """
     notes: list[str] = []
-    pairs, why_not = foldable(module)
+    pairs, why_not = foldable(module, inputs)
     if why_not:
         notes.append(why_not)
     chosen = [pair for pair in pairs if _changed(pair).isdisjoint(keep)]
@@ -87,58 +92,96 @@ def _build(
     dtype: torch.dtype | None,
 ) -> Network:
     twin = shadow(module, share=False)
-    for conv, norm in pairs:
-        _fold(twin, conv, norm)
-    channels_last = any(isinstance(m, nn.Conv2d) for m in twin.modules())
-    if channels_last:
-        twin = twin.to(memory_format=torch.channels_last)
-    if dtype is not None:
-        twin = twin.to(dtype)
-    parameters = next(twin.parameters(), None)
-    own = parameters.dtype if parameters is not None else None
+    with (
+        torch.inference_mode(mode=False),
+        torch.no_grad(),
+    ):  # no weight may become an inference tensor
+        for conv, norm in pairs:
+            _fold(twin, conv, norm)
+        channels_last = any(isinstance(m, nn.Conv2d) for m in twin.modules())
+        if channels_last:
+            twin = twin.to(memory_format=torch.channels_last)
+        parameters = next(twin.parameters(), None)
+        own = dtype or (parameters.dtype if parameters is not None else None)
+        twin = twin.to(own)
+        if own in (torch.bfloat16, torch.float16) and survey.head is not None:
+            _keep_float32(twin.get_submodule(survey.head.classifier))
     return Network(twin, read=read, survey=survey, dtype=own, channels_last=channels_last)
 
 
-def foldable(module: nn.Module) -> tuple[list[tuple[str, str]], str]:
-    """Pairs (convolution, batch norm) that can become one convolution, found by tracing; or why none was looked for.
+def _keep_float32(classifier: nn.Module) -> None:
+    """Let a linear classifier of a low-precision network work in float32: rounded logits tie, and ties mislead argmax."""
+    if isinstance(classifier, nn.Linear):
+        classifier.float()
+        classifier.register_forward_pre_hook(lambda _, given: tuple(x.float() for x in given))
+
+
+def foldable(module: nn.Module, inputs: Any) -> tuple[list[tuple[str, str]], str]:
+    """Pairs (convolution, batch norm) that can become one convolution, found by running `inputs`; or why none was.
 
     A pair qualifies where the convolution's only reader is the batch norm, both run once, and the batch norm has
-    running statistics.
+    running statistics. The run is watched from this thread alone: `torch.fx` would patch every module of the process
+    while it traces, and break the passes of other threads.
     """
     if not any(isinstance(m, _BatchNorm) for m in module.modules()):
         return [], ""
+    readers = _Readers()
+    twin = shadow(module)
+    for name, part in twin.named_modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_hook(partial(readers.made, name))
+        elif isinstance(part, _BatchNorm):
+            part.register_forward_pre_hook(partial(readers.normed, name))
     try:
-        graph = _Tracer().trace(shadow(module))
-    except (
-        Exception
-    ) as err:  # tracing runs the user's own code with stand-in values: anything can come out
-        return [], f"batch norms not folded: the network cannot be traced ({type(err).__name__})"
-    names: dict[int, list[str]] = {}
-    for name, part in module.named_modules(remove_duplicate=False):
-        names.setdefault(id(part), []).append(name)
-    runs = [str(n.target) for n in graph.nodes if n.op == "call_module"]
+        with torch.inference_mode(mode=False), torch.no_grad(), readers:
+            output = call(twin, private_inputs(inputs))
+    except Exception as err:  # the user's own code runs under watch: anything can come out
+        return [], f"batch norms not folded: the network cannot be watched ({type(err).__name__})"
+    readers.read(tree_leaves(output))
+    names = Counter(id(m) for _, m in module.named_modules(remove_duplicate=False))
     pairs = []
-    for node in graph.nodes:
-        if node.op != "call_module" or not isinstance(node.args[0], fx.Node):
-            continue
-        before = node.args[0]
-        if before.op != "call_module" or len(before.users) != 1:
-            continue
-        conv, norm = str(before.target), str(node.target)
-        single = all(
-            runs.count(n) == 1 and len(names[id(module.get_submodule(n))]) == 1
-            for n in (conv, norm)
-        )
-        if single and _fits(module.get_submodule(conv), module.get_submodule(norm)):
+    for conv, norm in readers.pairs:
+        parts = module.get_submodule(conv), module.get_submodule(norm)
+        once = readers.counts[conv] == readers.runs[conv] == readers.runs[norm] == 1
+        if once and all(names[id(part)] == 1 for part in parts) and _fits(*parts):
             pairs.append((conv, norm))
     return pairs, ""
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if isinstance(m, _BatchNorm | nn.Conv2d):
-            return True
-        return super().is_leaf_module(m, module_qualified_name)
+class _Readers(TorchFunctionMode):
+    """Counts what reads the output of each convolution during one pass of this thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: MutableMapping[Tensor, str] = (
+            WeakIdKeyDictionary()
+        )  # tensor -> name of the convolution it came from
+        self.counts: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()
+        self.pairs: list[tuple[str, str]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):  # not a mere `x.shape`
+            self.read(tree_leaves((args, kwargs)))
+        return result
+
+    def read(self, values: Iterable[Any]) -> None:
+        found = (self.outputs.get(v) for v in values if isinstance(v, Tensor))
+        self.counts.update(name for name in found if name is not None)
+
+    def made(self, name: str, module: nn.Module, given: Any, output: Any) -> None:  # noqa: ARG002 - torch's own
+        self.runs[name] += 1
+        if isinstance(output, Tensor):
+            self.outputs[output] = name
+
+    def normed(self, name: str, module: nn.Module, given: Any) -> None:  # noqa: ARG002 - torch's own
+        self.runs[name] += 1
+        source = self.outputs.get(given[0]) if given else None
+        if source is not None:
+            self.pairs.append((source, name))
 
 
 def _fits(conv: nn.Module, norm: nn.Module) -> bool:

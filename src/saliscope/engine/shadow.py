@@ -38,8 +38,9 @@ def shadow(module: nn.Module, *, share: bool = True) -> nn.Module:
     Every module object is new (flags, hooks, sub-module tables), so hooks and `training` of the copy are its own, for
     any number of threads. Parameters are detached aliases of the originals (clones where `share` is false or where they
     were made in inference mode) and require no gradient: whatever runs before the first explained layer builds no
-    graph. Buffers are always cloned, since a forward pass may write to them. An attribute that cannot be copied (a lock,
-    an open file) is shared with the original.
+    graph. Buffers are always cloned, since a forward pass may write to them. Forward hooks come along, since they may be
+    part of what the network computes; backward hooks do not: they belong to the user's own passes. An attribute that
+    cannot be copied (a lock, an open file) is shared with the original.
     """
     with torch.inference_mode(mode=False), torch.no_grad():
         memo: dict[int, Any] = {}
@@ -53,7 +54,9 @@ def shadow(module: nn.Module, *, share: bool = True) -> nn.Module:
             memo[id(part)].__dict__ = {k: _copied(v, memo) for k, v in part.__dict__.items()}
         twin: nn.Module = memo[id(module)]
     for part in twin.modules():
-        object.__setattr__(part, "training", False)
+        own = {"training": False, "_backward_hooks": {}, "_backward_pre_hooks": {}}
+        own["_compiled_call_impl"] = None  # what `module.compile()` made runs the original
+        part.__dict__.update(own)
     return twin
 
 
@@ -78,4 +81,9 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     try:
         return copy.deepcopy(value, memo)
     except Exception:  # whatever a user's attribute raises on copying, the attribute is shared
-        return value
+        tables = (
+            dict,
+            list,
+            set,
+        )  # but not a table: hooks of the copy must not land in the original's
+        return copy.copy(value) if isinstance(value, tables) else value

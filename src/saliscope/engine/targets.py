@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -53,7 +54,10 @@ def class_indices(
         return logits.topk(target.count).indices, True
     if isinstance(target, bool) or (isinstance(target, Tensor) and target.dtype == torch.bool):
         raise TargetError(f"a target is a class index, not a boolean; allowed: {_ALLOWED}")
-    indices = torch.full((batch, 1), target) if isinstance(target, int) else _as_tensor(target)
+    if isinstance(target, int | Integral):  # numpy's argmax gives an Integral that is no int
+        indices = torch.full((batch,), int(target))
+    else:
+        indices = _as_tensor(target)
     several = indices.ndim == 2
     if indices.ndim == 1:
         indices = indices[:, None]
@@ -67,6 +71,8 @@ def class_indices(
         raise TargetError(
             f"class {wrong} is outside the network's {classes} classes (0 to {classes - 1})"
         )
+    if indices.is_inference():  # autograd could not save it
+        indices = indices.clone()
     return indices.to(logits.device), several
 
 

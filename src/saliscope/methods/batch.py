@@ -73,11 +73,12 @@ def map_batch(
         columns = []
         for k, scores in enumerate(scalars):
             last = k == len(scalars) - 1
-            gradients = capture.gradients(scores, last=last) if backward else {}
             chosen = None if classes is None else classes[:, k]
-            columns.append(
-                [_one_map(s, capture, inputs, gradients, network.head, chosen) for s in specs]
-            )
+            with torch.autocast(scores.device.type, enabled=False):  # maps are float32 throughout
+                gradients = capture.gradients(scores, last=last) if backward else {}
+                columns.append(
+                    [_one_map(s, capture, inputs, gradients, network.head, chosen) for s in specs]
+                )
     signed = tuple(torch.stack(maps, 1) for maps in zip(*columns, strict=True))
     values = torch.stack([s.detach().float() for s in scalars], 1)
     return BatchMaps(signed, classes, values, capture.logits.detach().float(), several)

@@ -48,9 +48,10 @@ class Random(Trivial):
     def signed_map(self, evidence: Evidence) -> Tensor:
         images = evidence.inputs.detach().cpu().contiguous()
         noise = []
+        start = zlib.crc32(str(self.seed).encode())
         for image in images:
-            content = zlib.crc32(image.numpy().tobytes())
-            generator = torch.Generator().manual_seed((self.seed << 32) ^ content)
+            content = zlib.crc32(image.numpy().tobytes(), start)
+            generator = torch.Generator().manual_seed(content)  # it reads 32 bits and no more
             noise.append(torch.rand(self.grid, self.grid, generator=generator))
         return torch.stack(noise).to(evidence.inputs.device)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -36,8 +38,8 @@ class Model:
 
     The module is never changed and never run in training mode: explanations come from a private copy, with batch norms
     folded and memory laid out channels-last (`prepare=True`), which is checked against the original and made anew when
-    the module's parameters have changed since. `precision` is "float32", "bfloat16", or "auto" (bfloat16 where the
-    hardware multiplies it natively).
+    the module's parameters have changed since. `precision` is "float32", "bfloat16", or "auto": bfloat16 where
+    the hardware multiplies it natively and the map is read at a pooling + linear head, float32 elsewhere.
 
     `size` is the input height and width in pixels, one number for a square; `mean` and `std` are RGB for pixels in
     [0, 1]; `resize` is "squash", "crop" or "letterbox"; `preprocessing` replaces all of these. `labels` names the classes
@@ -77,12 +79,11 @@ class Model:
         self.weights = weights
         self.precision = _precision(precision)
         self.device = torch.device(device) if device is not None else _device_of(self.module)
-        self._dtype = _dtype(self.precision, self.device)
         self._prepare = prepare
         self._lock = threading.RLock()
-        self._state: tuple[int, ...] = ()
+        self._state: tuple[Any, ...] = ()
         self._survey: Survey | None = None
-        self._networks: dict[frozenset[str], Prepared] = {}
+        self._networks: dict[tuple[torch.dtype, frozenset[str]], Prepared] = {}
 
     def __repr__(self) -> str:
         height, width = self.preprocessing.size
@@ -98,7 +99,8 @@ class Model:
         with self._lock:
             self._notice_changes()
             if self._survey is None:
-                self._survey = survey(self.module, self._noise(), read=logits_of)
+                with _neutral(self.module):
+                    self._survey = survey(self.module, self._noise(), read=logits_of)
             return self._survey
 
     @property
@@ -123,13 +125,26 @@ class Model:
         """Like `network`, with what was done to the copy."""
         with self._lock:
             facts = self.survey
-            standard = self._networks.get(frozenset())
+            dtype = self._dtype_for(facts, layers)
+            standard = self._networks.get((dtype, frozenset()))
             if standard is None:
-                standard = self._networks[frozenset()] = self._make(facts, ())
+                standard = self._networks[dtype, frozenset()] = self._make(facts, dtype, ())
             changed = frozenset(layers) & standard.changed
-            if changed not in self._networks:
-                self._networks[changed] = self._make(facts, sorted(changed))
-            return self._networks[changed]
+            if (dtype, changed) not in self._networks:
+                self._networks[dtype, changed] = self._make(facts, dtype, sorted(changed))
+            return self._networks[dtype, changed]
+
+    def _dtype_for(self, facts: Survey, layers: Sequence[str]) -> torch.dtype:
+        """The precision to capture these layers in.
+
+        Rounding the forward pass to bfloat16 opens and closes ReLUs near zero, and a gradient through many of them
+        moves far (docs/speed.md); a map at a pooling + linear head passes none. "auto" takes bfloat16 only there.
+        """
+        if self.precision == "bfloat16":
+            return torch.bfloat16
+        exact = facts.head is not None and set(layers) <= set(facts.head.layers)
+        fast = self.precision == "auto" and exact and _multiplies_bfloat16(self.device)
+        return torch.bfloat16 if fast else torch.float32
 
     def inputs(self, photos: Sequence[Photo]) -> tuple[Tensor, list[Frame]]:
         """Preprocess photographs to one batch, float32 (B, 3, h, w) on the model's device, and their frames."""
@@ -147,6 +162,10 @@ class Model:
                     f'class "{target}" was given by name, but {self.name} has no labels; give its index, or the labels'
                 )
             return find_label(target, self.labels)
+        if isinstance(target, bool) or not (
+            isinstance(target, str) or hasattr(target, "__index__")
+        ):
+            raise TargetError(f"a class is an index or a label; got {target!r}")
         index = int(target)
         if not 0 <= index < self.num_classes:
             raise TargetError(
@@ -158,16 +177,20 @@ class Model:
         """The name of a class, None where the model has no labels for it."""
         return self.labels[index] if self.labels is not None and index < len(self.labels) else None
 
-    def _make(self, facts: Survey, keep: Sequence[str]) -> Prepared:
+    def _make(self, facts: Survey, dtype: torch.dtype, keep: Sequence[str]) -> Prepared:
+        with _neutral(self.module):
+            return self._made(facts, dtype, keep)
+
+    def _made(self, facts: Survey, dtype: torch.dtype, keep: Sequence[str]) -> Prepared:
         noise = self._noise()
         if not self._prepare:
-            twin = shadow(self.module).to(self.device, self._dtype)
-            return Prepared(Network(twin, read=logits_of, survey=facts, dtype=self._dtype))
+            twin = shadow(self.module).to(self.device, dtype)
+            return Prepared(Network(twin, read=logits_of, survey=facts, dtype=dtype))
         module = self.module
         if _device_of(module) != self.device:
             module = shadow(module, share=False).to(self.device)
         make = partial(prepare, module, noise.to(self.device), facts, read=logits_of)
-        return make(dtype=self._dtype, keep=keep)
+        return make(dtype=dtype, keep=keep)
 
     def _noise(self) -> Tensor:
         """Two inputs of noise, in the module's own device and precision."""
@@ -177,9 +200,8 @@ class Model:
         return noise if parameter is None else noise.to(parameter.device, parameter.dtype)
 
     def _notice_changes(self) -> None:
-        """Forget the copies when a parameter or buffer was replaced or written to since they were made."""
-        tensors = [*self.module.parameters(), *self.module.buffers()]
-        state = tuple(x for t in tensors for x in (id(t), 0 if t.is_inference() else t._version))
+        """Forget the copies when a module, parameter or buffer was replaced or written to since they were made."""
+        state = tuple(map(_fingerprint, self.module.modules()))
         if state != self._state:
             self._state, self._survey, self._networks = state, None, {}
 
@@ -200,10 +222,23 @@ def _precision(given: Precision) -> Precision:
     return given
 
 
-def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    if precision == "auto":
-        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+def _fingerprint(module: nn.Module) -> tuple[Any, ...]:
+    """What changes when a layer or its tensors are replaced or written to in place."""
+    tensors = (*module._parameters.values(), *module._buffers.values())
+    return (weakref.ref(module), *(_state_of(t) for t in tensors if t is not None))
+
+
+def _state_of(tensor: Tensor) -> tuple[Any, ...]:
+    version = 0 if tensor.is_inference() else tensor._version
+    return weakref.ref(tensor), version, tensor.data_ptr()
+
+
+@contextmanager
+def _neutral(module: nn.Module) -> Iterator[None]:
+    """What a network is does not depend on the modes in which it is first used."""
+    autocast = torch.autocast(_device_of(module).type, enabled=False)
+    with torch.inference_mode(mode=False), torch.no_grad(), autocast:
+        yield
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

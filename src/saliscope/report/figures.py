@@ -55,7 +55,8 @@ def method_figure(
     cell = fit((_ROOM - 2 * _GAP - 0.45) / 3, size)
     step = max(cell[0], 0.85) + _GAP
     head = Heading([explanation], _ROOM, explanation.spec)
-    page = Page(_WIDTH, head.height + cell[1] + 0.24 + _MARGIN)
+    bar = max(cell[1], 0.42)
+    page = Page(_WIDTH, head.height + max(cell[1] + 0.24, bar) + _MARGIN)
     top = head.draw(page)
     view = View.of(explanation, normalise)
     pictures = {
@@ -69,7 +70,7 @@ def method_figure(
         if place:
             stamp_status(axes, explanation.status)
         page.write(left, top + cell[1] + 0.05, name, ink=SOFT)
-    page.colour_bar(_MARGIN + 2 * step + cell[0] + _GAP, top, (0.1, cell[1]), colormap)
+    page.colour_bar(_MARGIN + 2 * step + cell[0] + _GAP, top, (0.1, bar), colormap)
     return page.figure
 
 
@@ -94,7 +95,7 @@ def stages_figure(
     title, names = _common_title(explanations)
     labels = [wrapped(name, column, size=_LABEL, bold=True) for name in names]
     label = max(map(len, labels)) * _LINE + 0.04
-    block = label + 2 * cell[1] + 0.22
+    block = label + max(2 * cell[1] + 0.22, cell[1] + 0.6)  # the colour bar below the photograph
     head = Heading(explanations, _ROOM, title)
     page = Page(_WIDTH, head.height + rows * block)
     top = head.draw(page)

@@ -119,7 +119,7 @@ class Page:
         pixels = table[::-1, None] if tall else table[None]
         axes.imshow(pixels, extent=(0, 1, 0, 1), aspect="auto", interpolation="auto")
         axes.set_axis_off()
-        for value in (0.0, 0.5, 1.0):
+        for value in (0.0, 0.5, 1.0) if max(size) > 0.5 else (0.0, 1.0):
             text = f"{value:g}"
             if tall:
                 self.write(

@@ -1,0 +1,148 @@
+"""`saliscope compare`: one photograph, several methods and layers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from saliscope.cli.options import ModelOptions, OneTarget, open_truth
+from saliscope.errors import OptionError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from saliscope.api import Comparison
+    from saliscope.models import Model
+
+__all__ = ["compare", "default_methods", "finish"]
+
+FigureName = Literal["comparison", "method", "stages", "boxes"]
+
+
+def compare(
+    image: Annotated[Path, Parameter(help="the photograph")],
+    methods: Annotated[
+        list[str] | None,
+        Parameter(
+            help="methods to compare; default: cam (where it applies), grad-cam, random, centre, edges"
+        ),
+    ] = None,
+    /,
+    *,
+    network: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    aim: Annotated[OneTarget | None, Parameter(name="*")] = None,
+    truth: Annotated[
+        str | None,
+        Parameter(help="annotated boxes: VOC XML file or folder, COCO JSON, or x0,y0,x1,y1"),
+    ] = None,
+    corners: Annotated[
+        Literal["half-open", "inclusive", "voc"],
+        Parameter(help="how XML corners are meant; PASCAL VOC files: voc"),
+    ] = "half-open",
+    protocol: Annotated[str, Parameter(help="how a heatmap becomes a box")] = "yang2025",
+    convention: Annotated[
+        Literal["half-open", "inclusive"], Parameter(help="how IoU counts pixels")
+    ] = "half-open",
+    figure: Annotated[FigureName, Parameter(help="which figure is drawn")] = "comparison",
+    output: Annotated[
+        list[Path] | None,
+        Parameter(
+            name=["--output", "-o"],
+            negative=(),
+            help="figure files (.png, .svg, .pdf); repeat for several",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), help="print the table as JSON")
+    ] = False,
+) -> int:
+    """Compare methods and layers on one photograph: the IoU table on stdout, the figure in a file.
+
+    Examples: saliscope compare dog.jpg cam grad-cam@conv3_block3_out grad-cam@layer4 --truth 29,5,433,374 -o panel.pdf
+
+    saliscope compare dog.jpg --truth Annotation/ --protocol gradcam2017 --figure boxes -o boxes.png
+    """
+    from saliscope.api import compare as run
+    from saliscope.boxes import Box
+    from saliscope.images import load_image
+
+    network, aim = network or ModelOptions(), aim or OneTarget()
+    for path in output or []:
+        _check_figure(path)
+    photo = load_image(image)
+    source = open_truth(truth, corners)
+    boxes: tuple[Box, ...] = ()
+    if isinstance(source, Box):
+        boxes = (source,)
+    elif source is not None:
+        found = source.find(image, size=photo.size)
+        if found is None:
+            raise OptionError(f"{truth} annotates nothing on {image.name}; check --truth")
+        boxes = found.boxes_of()
+    model = network.load()
+    comparison = run(
+        model,
+        photo,
+        methods or default_methods(model),
+        truth=boxes,
+        target=None if aim.target is None else model.class_index(aim.target),
+        target_space=aim.target_space,
+        protocol=protocol,
+        convention=convention,
+    )
+    return finish(comparison, figure, output or [], as_json=as_json)
+
+
+def default_methods(model: Model) -> list[str]:
+    """What is compared when nothing is named: CAM where the network allows it, Grad-CAM, and the trivial rows."""
+    cam = ["cam"] if model.survey.head is not None else []
+    return [*cam, "grad-cam", "random", "centre", "edges"]
+
+
+def finish(
+    comparison: Comparison, figure: FigureName, outputs: list[Path], *, as_json: bool
+) -> int:
+    """Print the table and write the figure."""
+    from saliscope.errors import DataError
+    from saliscope.report import save_figure
+    from saliscope.results import defined
+
+    if as_json:
+        rows = [row | {"iou": defined(row["iou"])} for row in comparison.rows()]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        print(comparison.table())
+    for path in outputs:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_figure(_figure(comparison, figure), path)
+        except OSError as err:
+            raise DataError(f"cannot write {path}: {err.strerror or err}") from None
+        print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+def _figure(comparison: Comparison, name: FigureName) -> Figure:
+    from saliscope import report
+
+    explanations = comparison.explanations
+    if name == "comparison":
+        return comparison.figure()
+    if name == "boxes":
+        return report.boxes_figure(explanations, comparison.truth, protocol=comparison.protocol)
+    if name == "stages":
+        return report.stages_figure(explanations)
+    if len(explanations) > 1:
+        raise OptionError(
+            "--figure method draws one method; name just one, or use --figure comparison"
+        )
+    return report.method_figure(explanations[0])
+
+
+def _check_figure(path: Path) -> None:
+    if path.is_dir() or path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise OptionError(f"-o {path} names no .png, .svg or .pdf file")

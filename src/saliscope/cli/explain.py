@@ -1,0 +1,172 @@
+"""`saliscope explain`: photographs in, pictures, maps and a table out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from saliscope.cli.options import ModelOptions, OneTarget, open_truth
+from saliscope.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from saliscope.pipeline import Outcome
+    from saliscope.results import ResultFolder
+
+__all__ = ["explain"]
+
+
+def explain(
+    images: Annotated[list[str], Parameter(help="files, folders and globs")],
+    /,
+    *,
+    network: Annotated[ModelOptions | None, Parameter(name="*")] = None,
+    method: Annotated[
+        list[str] | None,
+        Parameter(
+            name=["--method", "-M"],
+            negative=(),
+            help="name, name@layer or name@layer:option=value; repeat for several [default: grad-cam]",
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        Parameter(
+            name=["--layer", "-l"],
+            help="layer of methods that name none; default: the last feature map",
+        ),
+    ] = None,
+    aim: Annotated[OneTarget | None, Parameter(name="*")] = None,
+    top: Annotated[
+        int | None, Parameter(help="explain the N most probable classes of each image")
+    ] = None,
+    truth: Annotated[
+        str | None,
+        Parameter(help="annotated boxes: VOC XML file or folder, COCO JSON, or x0,y0,x1,y1"),
+    ] = None,
+    corners: Annotated[
+        Literal["half-open", "inclusive", "voc"],
+        Parameter(help="how XML corners are meant; PASCAL VOC files: voc"),
+    ] = "half-open",
+    protocol: Annotated[str, Parameter(help="how a heatmap becomes a box")] = "yang2025",
+    normalise: Annotated[
+        Literal["min-max", "max"], Parameter(help="how a map becomes a heatmap")
+    ] = "min-max",
+    colormap: Annotated[
+        str, Parameter(help="a matplotlib colour map, e.g. inferno, jet")
+    ] = "inferno",
+    alpha: Annotated[float, Parameter(help="share of the heatmap in overlays, 0 to 1")] = 0.5,
+    batch_size: Annotated[
+        int, Parameter(name=["--batch-size", "-b"], help="images per forward pass")
+    ] = 8,
+    output: Annotated[
+        Path, Parameter(name=["--output", "-o"], help="folder for everything that is written")
+    ] = Path("saliscope-out"),
+    progress: Annotated[bool, Parameter(help="show a progress bar")] = True,
+    quiet: Annotated[
+        bool, Parameter(name=["--quiet", "-q"], negative=(), help="only errors on stderr")
+    ] = False,
+) -> int:
+    """Explain photographs: overlays, panels, raw maps and a table of results.
+
+    Writes into the output folder, for each image: one overlay for each method and target, one panel, and the raw maps
+    (.npz); and for all of them results.json and results.csv with target, score, status, box, IoU and seconds.
+
+    Examples: saliscope explain dog.jpg --method cam --method grad-cam@layer3 -o out
+
+    saliscope explain photos/ --model timm:convnext_tiny --target "golden retriever" --truth Annotation/ -o out
+    """
+    from saliscope.images import find_images
+    from saliscope.localization import parse_protocol
+    from saliscope.results import Look, ResultFolder, unique_stems
+
+    network, aim = network or ModelOptions(), aim or OneTarget()
+    if top is not None and aim.target is not None:
+        raise OptionError("give either --target or --top, not both")
+    if output.exists() and not output.is_dir():
+        raise OptionError(f"-o {output} is a file; name a folder")
+    paths = find_images(images)
+    source = open_truth(truth, corners)
+    look = Look(parse_protocol(protocol), normalise, colormap, alpha)
+    _check_look(look.colormap, look.alpha)
+    folder = ResultFolder(output, look, unique_stems(paths), source)
+    model = network.load()
+    folder.model = model.name
+    outcomes = _outcomes(model, paths, method or ["grad-cam"], layer, aim, top, batch_size, folder)
+    folder.prepare()
+    return _run(folder, outcomes, len(paths), shown=progress and not quiet, quiet=quiet)
+
+
+def _outcomes(
+    model: Any,
+    paths: Sequence[Path],
+    methods: Sequence[str],
+    layer: str | None,
+    aim: OneTarget,
+    top: int | None,
+    batch_size: int,
+    folder: ResultFolder,
+) -> Iterator[Outcome[list[dict[str, Any]]]]:
+    """Check every argument before the first image is read."""
+    from saliscope.explainer import resolve_specs
+    from saliscope.methods import parse_method
+    from saliscope.pipeline import explain_files
+
+    specs = resolve_specs(model, [parse_method(m, layer=layer) for m in methods])
+    target = None if aim.target is None else model.class_index(aim.target)
+    return explain_files(
+        model,
+        paths,
+        list(dict.fromkeys(specs)),
+        folder.write,
+        target=target,
+        top=top,
+        space=aim.target_space,
+        batch_size=batch_size,
+    )
+
+
+def _run(
+    folder: ResultFolder,
+    outcomes: Iterator[Outcome[list[dict[str, Any]]]],
+    total: int,
+    *,
+    shown: bool,
+    quiet: bool,
+) -> int:
+    from saliscope.cli.progress import Progress
+
+    failed = done = 0
+    if not quiet:
+        print(f"{total} image{'s' * (total != 1)} -> {folder.folder}", file=sys.stderr)
+    try:
+        with Progress(total, shown=shown) as bar:
+            for outcome in outcomes:
+                if outcome.error is None:
+                    done += 1
+                    folder.rows += outcome.value or []
+                else:
+                    failed += 1
+                    folder.rows.append(folder.failed(outcome.path, outcome.error))
+                    bar.say(f"failed: {outcome.error}")
+                bar.step(done, failed)
+    finally:  # also when interrupted: what is done is kept
+        if folder.rows:
+            folder.save()
+    if not quiet:
+        print(
+            f"{done} explained, {failed} failed -> {folder.folder / 'results.csv'}", file=sys.stderr
+        )
+    return 1 if failed else 0
+
+
+def _check_look(colormap: str, alpha: float) -> None:
+    from saliscope.pictures import colour_table
+
+    colour_table(colormap)
+    if not 0 <= alpha <= 1:
+        raise OptionError(f"--alpha is between 0 and 1; got {alpha:g}")

@@ -1,0 +1,64 @@
+"""`saliscope methods`: every way to make a map."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from saliscope.cli.tables import print_table
+
+__all__ = ["methods"]
+
+
+def methods(
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative=(), help="print as JSON")] = False,
+) -> int:
+    """List the methods with their options and facts.
+
+    Written as name, name@layer or name@layer:option=value, here and everywhere.
+    """
+    from saliscope.methods import METHODS
+
+    found = [_facts(kind) for kind in METHODS.values()]
+    if as_json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+        return 0
+    rows = [
+        (
+            f["name"],
+            f["family"],
+            "yes" if f["class_discriminative"] else "no",
+            f["passes"],
+            " ".join(f"{k}={v}" for k, v in f["options"].items()),
+        )
+        for f in found
+    ]
+    print_table(("method", "family", "per class", "passes", "options"), rows)
+    print()
+    print_table(
+        ("method", "formula", "paper"), [(f["name"], f["equation"], f["paper"]) for f in found]
+    )
+    return 0
+
+
+def _facts(kind: Any) -> dict[str, Any]:
+    options = {
+        f.name: str(f.default).lower() if f.default in (True, False) else f.default
+        for f in fields(kind)
+    }
+    names = (
+        "name",
+        "title",
+        "family",
+        "reads",
+        "class_discriminative",
+        "signed",
+        "passes",
+        "equation",
+        "paper",
+    )
+    return {name: getattr(kind, name) for name in names} | {"options": options}

@@ -1,0 +1,137 @@
+"""Settings that several verbs share, and how they become library calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from saliscope.errors import OptionError
+
+if TYPE_CHECKING:
+    from saliscope.boxes import Box
+    from saliscope.data import TruthSource
+    from saliscope.models import Model, Preprocessing
+
+__all__ = ["ModelOptions", "OneTarget", "comma_numbers", "is_number_list", "open_truth"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which network, and how images enter it."""
+
+    model: Annotated[
+        str,
+        Parameter(name=["--model", "-m"], help="resnet50, timm:NAME, hf:NAME, or FILE.py:function"),
+    ] = "resnet50"
+    weights: Annotated[
+        str, Parameter(help="pretrained, untrained, or a .safetensors/.pt/.pth file of tensors")
+    ] = "pretrained"
+    labels: Annotated[
+        Path | None, Parameter(help="class names in order: one per line, or JSON")
+    ] = None
+    num_classes: Annotated[int | None, Parameter(help="classes of an untrained network")] = None
+    size: Annotated[
+        str | None, Parameter(help="input pixels, 224 or HxW; default: the network's own")
+    ] = None
+    mean: Annotated[
+        str | None, Parameter(help="RGB mean of pixels in [0, 1], e.g. 0.5,0.5,0.5")
+    ] = None
+    std: Annotated[str | None, Parameter(help="RGB standard deviation, e.g. 0.5,0.5,0.5")] = None
+    resize: Annotated[
+        Literal["squash", "crop", "letterbox"] | None,
+        Parameter(help="how a photograph becomes an input"),
+    ] = None
+    precision: Annotated[
+        Literal["float32", "bfloat16", "auto"], Parameter(help="arithmetic of the network's copy")
+    ] = "float32"
+    device: Annotated[
+        str | None, Parameter(help="cpu or cuda; the GPU is used where there is one")
+    ] = None
+
+    def load(self) -> Model:
+        """Load the network; raises what `load_model` does."""
+        from dataclasses import replace
+
+        from saliscope.models import load_model
+
+        model = load_model(
+            self.model,
+            self.weights,
+            labels=self.labels,
+            num_classes=self.num_classes,
+            precision=self.precision,
+            device=self.device,
+        )
+        own = model.preprocessing
+        model.preprocessing = changed = self._changed(own)
+        if changed.resize != own.resize or changed.size != own.size:
+            model.preprocessing = replace(changed, shorter=None)
+        return model
+
+    def _changed(self, own: Preprocessing) -> Preprocessing:
+        from dataclasses import replace
+
+        given = {
+            "size": None if self.size is None else _size(self.size),
+            "mean": None if self.mean is None else comma_numbers(self.mean, 3, "--mean"),
+            "std": None if self.std is None else comma_numbers(self.std, 3, "--std"),
+            "resize": self.resize,
+        }
+        return replace(own, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type] # by name
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneTarget:
+    """What is explained."""
+
+    target: Annotated[
+        str | None,
+        Parameter(
+            name=["--target", "-t"], help="class index or label; default: the predicted class"
+        ),
+    ] = None
+    target_space: Annotated[
+        Literal["logit", "probability"],
+        Parameter(help="explain the logit, or the softmax probability"),
+    ] = "logit"
+
+
+def comma_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
+    """Read `count` numbers separated by commas; raises `OptionError`."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise OptionError(f'{what} is {count} numbers separated by commas; got "{text}"')
+    return numbers
+
+
+def is_number_list(text: str) -> bool:
+    """Whether a text is numbers and commas, not a path."""
+    return "," in text and not set(text) - set("0123456789.,-+e ")
+
+
+def open_truth(
+    text: str | None, corners: Literal["half-open", "inclusive", "voc"]
+) -> TruthSource | Box | None:
+    """An annotated box written `x0,y0,x1,y1`, or a file or folder of annotations."""
+    from saliscope.boxes import Box
+    from saliscope.data import TruthSource
+
+    if text is None:
+        return None
+    if is_number_list(text):
+        return Box(*comma_numbers(text, 4, "--truth"))
+    return TruthSource.open(text, corners=corners)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    try:
+        return int(height), int(width or height)
+    except ValueError:
+        raise OptionError(f'--size is pixels, 224 or HEIGHTxWIDTH; got "{text}"') from None

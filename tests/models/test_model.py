@@ -1,0 +1,207 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import saliscope as sc
+from saliscope.images import load_image
+from saliscope.models import Preprocessing
+from saliscope.models import model as module
+
+
+def maps_of(thing, x, **options):
+    return sc.attribute(thing, x, 1, **({"layer": "conv2", "relu": False} | options))
+
+
+def test_it_says_what_it_is(nets):
+    model = sc.Model(nets.gap(), (24, 16), labels=list("abcde"), name="small", resize="crop")
+    assert repr(model) == "<Model small: as given, crop to 24x16, 5 labels, float32 on cpu>"
+    assert (
+        repr(sc.Model(nets.gap())) == "<Model GapNet: as given, squash to 224x224, float32 on cpu>"
+    )
+    assert model.num_classes == 5
+    assert model.survey.recommended == "act2"
+
+
+def test_settings_reach_the_preprocessing(nets):
+    model = sc.Model(nets.gap(), 20, mean=(0.1, 0.2, 0.3), std=(1, 2, 4), interpolation="nearest")
+    photo = load_image(np.full((40, 30, 3), 255, np.uint8))
+    inputs, frames = model.inputs([photo, photo])
+    assert inputs.shape == (2, 3, 20, 20)
+    assert inputs.dtype == torch.float32
+    for channel, value in enumerate([0.9, 0.4, 0.175]):
+        torch.testing.assert_close(inputs[:, channel], torch.full((2, 20, 20), value))
+    assert [f.source for f in frames] == [(40, 30)] * 2
+    own = Preprocessing((8, 12))
+    assert sc.Model(nets.gap(), 20, preprocessing=own).preprocessing is own
+
+
+def test_photographs_are_rgb(nets):
+    """The first channel of the input is red."""
+    pixels = np.zeros((10, 10, 3), np.uint8)
+    pixels[..., 0] = 255
+    model = sc.Model(nets.gap(), 10, mean=(0, 0, 0), std=(1, 1, 1))
+    inputs, _ = model.inputs([load_image(pixels)])
+    assert inputs[0].mean((1, 2)).tolist() == [1.0, 0.0, 0.0]
+
+
+CHANGES = {
+    "in place": lambda net: net.conv2.weight.mul_(-1),
+    "one cell": lambda net: net.fc.bias.__setitem__(0, 9.0),
+    "buffer": lambda net: net.bn1.running_mean.add_(2),
+    "state dict": lambda net: net.load_state_dict(
+        {k: v + 0.5 if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    ),
+    "parameter": lambda net: setattr(net.conv2, "weight", nn.Parameter(-net.conv2.weight)),
+    "data": lambda net: setattr(net.conv2.weight, "data", -net.conv2.weight.data),
+    "module": lambda net: setattr(net, "act1", nn.Tanh()),
+    "step": lambda net: torch.optim.SGD(net.parameters(), lr=0.05).step(
+        lambda: [p.__setattr__("grad", torch.ones_like(p)) for p in net.parameters()] and 0
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("prepare", [True, False])
+def test_changed_weights_are_noticed(nets, batch, change, prepare):
+    net = nets.gap()
+    model = sc.Model(net, (24, 16), prepare=prepare)
+    before = model.network()
+    assert model.network() is before
+    maps_of(model, batch)
+    with torch.no_grad():
+        CHANGES[change](net)
+    assert model.network() is not before
+    for method in ("cam", "grad-cam"):
+        layer = "act2" if method == "cam" else "conv2"
+        found = maps_of(model, batch, method=method, layer=layer)
+        expected = maps_of(net, batch, method=method, layer=layer)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    assert model.network() is model.network()
+
+
+def test_a_copy_is_made_once_for_each_kind_of_layer(nets):
+    model = sc.Model(nets.gap(), (24, 16))
+    standard = model.network()
+    assert model.network(["act1", "conv2", "bn1"]) is standard
+    unfolded = model.network(["conv1"])
+    assert unfolded is not standard
+    assert model.network(["conv1", "act2"]) is unfolded
+    assert (model.prepared().folded, model.prepared(["conv1"]).folded) == (1, 0)
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+def test_bfloat16_maps_are_close(nets, batch, prepare):
+    net = nets.gap()
+    expected = maps_of(net, batch)
+    model = sc.Model(net, (24, 16), precision="bfloat16", prepare=prepare)
+    found = maps_of(model, batch)
+    assert next(model.network().module.parameters()).dtype == torch.bfloat16
+    assert next(net.parameters()).dtype == torch.float32
+    assert found.dtype == torch.float32
+    difference = float((found - expected).abs().max() / expected.abs().max())
+    assert 1e-6 < difference < 0.03
+    cam = sc.attribute(model, batch, 1, method="cam")
+    exact = sc.attribute(net, batch, 1, method="cam")
+    assert float((cam - exact).abs().max() / exact.abs().max()) < 0.03
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_half_precision_network_is_computed_in_float32(nets, batch, dtype):
+    net = nets.gap().to(dtype)
+    found = maps_of(sc.Model(net, (24, 16)), batch)
+    expected = maps_of(net.float(), batch)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_auto_is_bfloat16_only_where_the_hardware_multiplies_it(nets, monkeypatch):
+    for able, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(module, "_multiplies_bfloat16", lambda device, able=able: able)
+        network = sc.Model(nets.gap(), 24, precision="auto").network()
+        assert network.dtype == dtype
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert module._multiplies_bfloat16(torch.device("cpu"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    assert not module._multiplies_bfloat16(torch.device("cpu"))
+
+
+def test_settings_out_of_range(nets):
+    with pytest.raises(
+        sc.OptionError, match="precision 'float16' is none of 'float32', 'bfloat16', 'auto'"
+    ):
+        sc.Model(nets.gap(), precision="float16")
+    with pytest.raises(sc.ModelError, match="got OrderedDict"):
+        sc.Model(nets.gap().state_dict())
+
+
+def test_classes_by_index_and_by_label(nets):
+    model = sc.Model(
+        nets.gap(), 24, labels=["beagle", "pug", "Norwich terrier", "Norfolk terrier", "boxer"]
+    )
+    assert model.class_index("pug") == 1
+    assert model.class_index(" 3 ") == 3
+    assert model.class_index(np.int64(4)) == 4
+    assert model.label(2) == "Norwich terrier"
+    assert sc.Model(nets.gap(), 24).label(2) is None
+    assert sc.Model(nets.gap(), 24, labels=["one"]).label(2) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("pugg", '"pug"'),
+        (5, r"class 5 is outside the 5 classes of GapNet \(0 to 4\)"),
+        ("-1", "class -1 is outside"),
+        (1.5, "a class is an index or a label; got 1.5"),
+        (True, "a class is an index or a label; got True"),
+        (None, "a class is an index or a label; got None"),
+    ],
+)
+def test_wrong_classes(nets, target, message):
+    model = sc.Model(nets.gap(), 24, labels=["beagle", "pug", "chow", "corgi", "boxer"])
+    with pytest.raises(sc.TargetError, match=message):
+        model.class_index(target)
+
+
+def test_a_label_without_labels(nets):
+    with pytest.raises(sc.TargetError, match='"pug" was given by name, but GapNet has no labels'):
+        sc.Model(nets.gap()).class_index("pug")
+
+
+def test_a_model_survives_pickling(nets, batch):
+    model = sc.Model(nets.gap(), (24, 16), labels=list("abcde"))
+    expected = maps_of(model, batch)
+    again = pickle.loads(pickle.dumps(model))
+    torch.testing.assert_close(maps_of(again, batch), expected)
+    assert again.labels == model.labels
+
+
+def test_a_network_without_parameters():
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool = nn.AvgPool2d(2)
+
+        def forward(self, x):
+            return (self.pool(x) ** 2).mean((2, 3))
+
+    x = torch.randn(1, 3, 8, 8)
+    pooled = nn.functional.avg_pool2d(x, 2)
+    found = sc.attribute(sc.Model(Plain(), 8), x, 2, layer="pool", relu=False)
+    expected = (2 * pooled[:, 2] / 16).mean() * pooled[:, 2]
+    torch.testing.assert_close(found, expected)
+
+
+def test_other_input_sizes_than_the_models(nets):
+    net, x = nets.gap(), torch.randn(1, 3, 40, 56)
+    model = sc.Model(net, (24, 16))
+    torch.testing.assert_close(maps_of(model, x), maps_of(net, x), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        sc.attribute(model, x, 1, relu=False),
+        sc.attribute(net, x, 1, relu=False),
+        rtol=1e-4,
+        atol=1e-6,
+    )
