@@ -1,3 +1,4 @@
+import io
 import json
 import math
 import re
@@ -13,7 +14,7 @@ from saliscope.errors import OptionError
 from saliscope.explanation import Explanation, Target, panel_of
 from saliscope.frames import Frame
 from saliscope.images import Photo
-from saliscope.keeping import file_base
+from saliscope.keeping import file_base, maps_npz
 from saliscope.localization import find_box, normalise, status_of
 from saliscope.pictures import blend, colour_table
 
@@ -180,20 +181,26 @@ def test_saved_map_comes_back_exactly(tmp_path):
     ex = explain(peak())
     path = ex.save(tmp_path)[2]
     with np.load(path, allow_pickle=False) as kept:
-        assert np.array_equal(kept["map"], ex.map)
-        assert kept["map"].dtype == np.float32
+        assert np.array_equal(kept["map_0"], ex.map)
+        assert kept["map_0"].dtype == np.float32
         frame = Frame(
             tuple(kept["frame_source"].tolist()),
             Box(*kept["frame_region"]),
             tuple(kept["frame_size"].tolist()),
         )
         assert frame == ex.frame
-        assert str(kept["spec"]) == "grad-cam@layer4"
-        assert int(kept["target"]) == 207
-        assert float(kept["probability"]) == 0.75
+        (facts,) = json.loads(str(kept["facts"]))
+    assert (facts["spec"], facts["target"], facts["probability"]) == ("grad-cam@layer4", 207, 0.75)
 
 
-def test_undefined_numbers_are_null_in_json_and_nan_in_npz(tmp_path):
+def test_many_maps_share_one_archive_in_order():
+    first, second = explain(peak()), explain(2 * peak())
+    with np.load(io.BytesIO(maps_npz([first, second])), allow_pickle=False) as kept:
+        assert np.array_equal(kept["map_1"], second.map)
+        assert len(json.loads(str(kept["facts"]))) == 2
+
+
+def test_undefined_numbers_are_null_in_json_and_npz(tmp_path):
     target = Target(None, None, "callable")
     ex = explain(np.array([[np.nan, 1.0]]), target=target)
     paths = ex.save(tmp_path, "x")
@@ -203,8 +210,9 @@ def test_undefined_numbers_are_null_in_json_and_nan_in_npz(tmp_path):
     assert facts["map_max"] is None
     assert facts["iou"] is None
     with np.load(paths[2], allow_pickle=False) as kept:
-        assert math.isnan(kept["logit"])
-        assert int(kept["target"]) == -1
+        (facts,) = json.loads(str(kept["facts"]), parse_constant=pytest.fail)
+    assert facts["logit"] is None
+    assert facts["target"] is None
 
 
 def test_saving_again_replaces_and_gives_the_same_bytes(tmp_path):

@@ -117,32 +117,43 @@ class Frame:
         pixels. A pixel whose centre the network did not see is NaN: a crop's margin is unknown, not cold. A
         map that holds NaN or an infinity is not finite either where that cell is seen, and maybe nowhere.
         """
-        rows, unseen_rows = _interpolation(
-            grid.shape[0], self.source[0], self.region.y0, self.region.y1
-        )
-        columns, unseen_columns = _interpolation(
-            grid.shape[1], self.source[1], self.region.x0, self.region.x1
-        )
+        down = _axis(grid.shape[0], self.source[0], self.region.y0, self.region.y1)
+        right = _axis(grid.shape[1], self.source[1], self.region.x0, self.region.x1)
+        cells = np.asarray(grid, np.float32)
+        # Along one axis, then the other, without a matrix product: BLAS threads would fight the network's for the cores.
         # A map with an infinity (0 x inf) is no reason to warn: its status says what it is.
         with np.errstate(invalid="ignore", over="ignore"):
-            spread = (rows @ np.asarray(grid, np.float32)) @ columns.T
-        spread[unseen_rows] = np.nan
-        spread[:, unseen_columns] = np.nan
+            rows = cells[down.low] * (1 - down.share)[:, None]
+            rows += cells[down.high] * down.share[:, None]
+            spread = rows[:, right.low]
+            spread *= 1 - right.share
+            far = rows[:, right.high]
+            far *= right.share
+            spread += far
+        spread[down.unseen] = np.nan
+        spread[:, right.unseen] = np.nan
         return spread
 
 
-def _interpolation(
-    cells: int, pixels: int, start: float, stop: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The (pixels, cells) matrix that interpolates along one axis, and which pixels lie outside [start, stop]."""
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """For each pixel along one axis: the two cells around its centre, the share of the farther, and if it is unseen."""
+
+    low: NDArray[np.intp]
+    high: NDArray[np.intp]
+    share: NDArray[np.float32]
+    unseen: NDArray[np.bool_]
+
+
+def _axis(cells: int, pixels: int, start: float, stop: float) -> _Axis:
     centres = np.arange(pixels) + 0.5
     position = (centres - start) * (cells / (stop - start)) - 0.5
     clamped = np.clip(position, 0.0, cells - 1.0)
     low = np.minimum(np.floor(clamped).astype(np.intp), max(cells - 2, 0))
-    high = np.minimum(low + 1, cells - 1)
-    share = clamped - low
-    weights = np.zeros((pixels, cells))
-    np.add.at(weights, (np.arange(pixels), low), 1.0 - share)
-    np.add.at(weights, (np.arange(pixels), high), share)
     slack = 1e-9 * (stop - start)
-    return weights.astype(np.float32), (centres < start - slack) | (centres > stop + slack)
+    return _Axis(
+        low,
+        np.minimum(low + 1, cells - 1),
+        (clamped - low).astype(np.float32),
+        (centres < start - slack) | (centres > stop + slack),
+    )

@@ -224,13 +224,22 @@ def _mark_unseen(picture: Pixels, heat: NDArray[np.floating], photo: Pixels) -> 
     unseen = np.isnan(heat)
     if not unseen.any():
         return picture
-    rows, columns = np.nonzero(unseen)
-    grey = photo[rows, columns] @ _LUMA * np.float32(0.6)
-    period = max(6, min(heat.shape) // 40)
-    line = (rows + columns) % period < max(1, period // 6)
-    grey[line] = 0.6 * grey[line] + 0.4 * 200.0
-    picture[rows, columns] = grey.astype(np.uint8)[:, None]
+    height, width = heat.shape
+    period = max(6, min(height, width) // 40)
+    diagonal = np.arange(height, dtype=np.int32)[:, None] + np.arange(width, dtype=np.int32)
+    line = diagonal % period < max(1, period // 6)
+    dark = _grey(photo) * np.float32(0.6)
+    dark[line] = 0.6 * dark[line] + 0.4 * 200.0
+    np.copyto(picture, dark.astype(np.uint8)[..., None], where=unseen[..., None])
     return picture
+
+
+def _grey(photo: Pixels) -> NDArray[np.float32]:
+    """Luma of a photograph, plane by plane: a matrix product would wake threads that fight the network's."""
+    grey = photo[..., 0] * _LUMA[0]
+    grey += photo[..., 1] * _LUMA[1]
+    grey += photo[..., 2] * _LUMA[2]
+    return np.asarray(grey, np.float32)
 
 
 def _pixel_corners(box: Box, size: tuple[int, ...]) -> tuple[int, int, int, int] | None:
