@@ -30,13 +30,13 @@ WANTED = {"torchcam": 0.85, "captum": 0.45, "grad-cam": 0.25}
 
 def peers(module: nn.Module, inputs: Tensor) -> dict[str, Callable[[], Any]]:
     """One job for each library: Grad-CAM of the predicted class at layer4 for the whole batch."""
+    import pytorch_grad_cam
     from captum.attr import LayerGradCam
-    from pytorch_grad_cam import GradCAM as PGC
     from torchcam.methods import GradCAM as TorchCAM
 
     torchcam = TorchCAM(module, "layer4")
     captum = LayerGradCam(module, module.layer4)
-    grad_cam = PGC(model=module, target_layers=[module.layer4])
+    grad_cam = pytorch_grad_cam.GradCAM(model=module, target_layers=[module.layer4])
 
     def run_torchcam() -> Any:
         torchcam._hooks_enabled = True
@@ -93,7 +93,9 @@ def main() -> None:
     warnings.simplefilter("ignore")  # the peers' own deprecations
     rows = table(options.rounds, options.batch, options.device)
     print(machine())
-    print(f"{'library':10s} {'theirs ms/img':>14s} {'ours ms/img':>12s} {'ratio':>6s} {'asked':>6s}")
+    print(
+        f"{'library':10s} {'theirs ms/img':>14s} {'ours ms/img':>12s} {'ratio':>6s} {'asked':>6s}"
+    )
     for name, theirs, mine in rows:
         each = [1e3 * t.seconds / options.batch for t in (theirs, mine)]
         print(f"{name:10s} {each[0]:14.2f} {each[1]:12.2f} {mine.ratio:6.3f} {WANTED[name]:6.2f}")

@@ -79,9 +79,11 @@ def explain_batch(
     """
     if space not in get_args(TargetSpace):
         raise OptionError(f'target space "{space}" is unknown; use "logit" or "probability"')
+    network = model.network(
+        [s.layer for s in specs if s.layer is not None]
+    )  # made before the clock
     start = time.perf_counter()
     batch, frames = model.inputs(photos) if inputs is None else inputs
-    network = model.network([s.layer for s in specs if s.layer is not None])
     maps = map_batch(
         network, batch, specs, target=_target(model, target, top, len(photos)), space=space
     )
@@ -127,7 +129,7 @@ def _explanation(
         status=status_of(signed, saturated=saturated),
         method=str(spec.method),
         layer=spec.layer,
-        model=facts.model.name,
+        model=facts.model.title,
         photo=facts.photo,
         predicted=_class(facts, int(facts.logits.argmax()), "logit"),
         seconds=facts.seconds,

@@ -143,7 +143,7 @@ class Explanation:
         """
         from PIL import Image
 
-        from saliscope.panels import stamp
+        from saliscope.pictures.panels import stamp
 
         heat = self.heatmap(normalise)
         mixed = pictures.blend(self.photo.pixels, heat, alpha=alpha, colormap=colormap)
@@ -256,7 +256,7 @@ def panel_of(
     """
     from PIL import Image
 
-    from saliscope.panels import PanelRow, panel
+    from saliscope.pictures.panels import PanelRow, panel
 
     check_one_photo(explanations)
     named, instances = parse_protocol(protocol), boxes_of(truth)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from saliscope.panels import cell_size, shrink_heat, shrink_photo, stamp
 from saliscope.pictures import blend, colourise, encoded
+from saliscope.pictures.panels import cell_size, shrink_heat, shrink_photo, stamp
 
 if TYPE_CHECKING:
     from saliscope.explanation import Explanation

@@ -95,7 +95,7 @@ def explain(
     _check_look(look.colormap, look.alpha)
     folder = ResultFolder(output, look, unique_stems(paths), source)
     model = network.load()
-    folder.model = model.name
+    folder.model = model.title
     outcomes = _outcomes(model, paths, method or ["grad-cam"], layer, aim, top, batch_size, folder)
     folder.prepare()
     return _run(folder, outcomes, len(paths), shown=progress and not quiet, quiet=quiet)

@@ -94,6 +94,11 @@ class Model:
         )
 
     @property
+    def title(self) -> str:
+        """The name with the weights it runs on, as pictures and tables show it."""
+        return self.name if self.weights == "as given" else f"{self.name} ({self.weights})"
+
+    @property
     def survey(self) -> Survey:
         """What one pass of noise through the module showed: its layers, its head, its recommended layer."""
         with self._lock:

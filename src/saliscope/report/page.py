@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliscope.errors import OptionError
-from saliscope.fonts import drawable, fallback_family, font
-from saliscope.panels import ellipsised
 from saliscope.pictures import colour_table, write_whole
+from saliscope.pictures.fonts import drawable, fallback_family, font
+from saliscope.pictures.panels import ellipsised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

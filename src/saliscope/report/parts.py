@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from saliscope.boxes import Box, best_iou
 from saliscope.explanation import Explanation
 from saliscope.localization import NormaliseRule, Protocol
-from saliscope.panels import cell_size, shrink_heat, shrink_photo
 from saliscope.pictures import TRUTH_COLOUR, Rgb, blend, box_colours, colourise
+from saliscope.pictures.panels import cell_size, shrink_heat, shrink_photo
 from saliscope.report.page import ALERT, INK, LINE, SOFT, Page, measured, wrapped
 
 if TYPE_CHECKING:

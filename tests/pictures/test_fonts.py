@@ -1,7 +1,7 @@
 import pytest
 
-from saliscope import fonts
-from saliscope.fonts import drawable, fallback_family, font
+from saliscope.pictures import fonts
+from saliscope.pictures.fonts import drawable, fallback_family, font
 
 
 def test_latin_greek_and_cyrillic_need_no_other_font():

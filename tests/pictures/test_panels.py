@@ -3,8 +3,9 @@ import pytest
 
 from saliscope.boxes import Box
 from saliscope.errors import OptionError
-from saliscope.fonts import font
-from saliscope.panels import (
+from saliscope.pictures import TRUTH_COLOUR, blend, colourise
+from saliscope.pictures.fonts import font
+from saliscope.pictures.panels import (
     PanelRow,
     cell_size,
     ellipsised,
@@ -13,7 +14,6 @@ from saliscope.panels import (
     shrink_photo,
     stamp,
 )
-from saliscope.pictures import TRUTH_COLOUR, blend, colourise
 
 PHOTO = np.full((240, 320, 3), 90, np.uint8)
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from saliscope.boxes import Box
 from saliscope.errors import OptionError
-from saliscope.fonts import drawable, font
-from saliscope.pictures import (
+from saliscope.pictures.drawing import (
     COLORMAP,
     TRUTH_COLOUR,
     Pixels,
@@ -23,6 +22,7 @@ from saliscope.pictures import (
     colourise,
     draw_boxes,
 )
+from saliscope.pictures.fonts import drawable, font
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
