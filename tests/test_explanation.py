@@ -11,12 +11,13 @@ from PIL import Image
 
 from saliscope.boxes import Box, iou
 from saliscope.errors import OptionError
-from saliscope.explanation import Explanation, Target, panel_of
+from saliscope.explanation import Explanation, Target
 from saliscope.frames import Frame
 from saliscope.images import Photo
 from saliscope.keeping import file_base, maps_npz
 from saliscope.localization import find_box, normalise, status_of
 from saliscope.pictures import blend, colour_table
+from saliscope.views import View, panel_of
 
 DOG = Target(207, "golden retriever", "logit", 9.25, 0.75)
 CAT = Target(281, "tabby", "logit", 3.5, 0.125)
@@ -286,11 +287,14 @@ def test_panel_of_needs_explanations_of_one_photograph():
     with pytest.raises(
         OptionError, match=r"one panel shows one photograph; .*\(60, 80\), \(61, 80\)"
     ):
-        panel_of([explain(peak()), explain(peak(), (61, 80))])
+        panel_of([View(explain(peak())), View(explain(peak(), (61, 80)))])
 
 
 def test_panel_has_a_row_for_each_explanation():
-    one, two = explain(peak()).panel(), panel_of([explain(peak()), explain(peak(), layer="layer3")])
+    one, two = (
+        explain(peak()).panel(),
+        panel_of([View(explain(peak())), View(explain(peak(), layer="layer3"))]),
+    )
     assert two.width == one.width
     assert two.height > one.height + 60
     assert normalise(explain(peak()).signed(), "max").max() == 1.0

@@ -14,18 +14,15 @@ from numpy.typing import NDArray
 
 from saliscope import pictures
 from saliscope.boxes import Box, BoxConvention, best_iou
-from saliscope.errors import OptionError
 from saliscope.frames import Frame
 from saliscope.images import Photo
-from saliscope.localization import NormaliseRule, Protocol, Status, find_box, parse_protocol
+from saliscope.localization import NormaliseRule, Protocol, Status, parse_protocol
 from saliscope.localization import normalise as rescale
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Explanation", "Target", "panel_of"]
-
-_FLAT = ("zero", "constant", "nonfinite")  # no box can be drawn out of these
+__all__ = ["Explanation", "Target", "boxes_of"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,9 +109,9 @@ class Explanation:
 
         A map that is zero, constant or not finite has no box. Raises `OptionError` for an unknown protocol.
         """
-        if self.status in _FLAT:
-            return None
-        return find_box(self.signed(), protocol)
+        from saliscope.views import View
+
+        return View(self, parse_protocol(protocol)).box
 
     def iou(
         self,
@@ -141,13 +138,9 @@ class Explanation:
         What a crop never saw is darkened, grey and hatched. A status other than "ok" is written on the picture.
         Raises `OptionError` as `saliscope.pictures.blend` does.
         """
-        from PIL import Image
+        from saliscope.views import View, overlay_of
 
-        from saliscope.pictures.panels import stamp
-
-        heat = self.heatmap(normalise)
-        mixed = pictures.blend(self.photo.pixels, heat, alpha=alpha, colormap=colormap)
-        return Image.fromarray(stamp(mixed, self.status))
+        return overlay_of(View(self, rule=normalise), alpha=alpha, colormap=colormap)
 
     def panel(
         self,
@@ -159,16 +152,11 @@ class Explanation:
         colormap: str = pictures.COLORMAP,
         width: int = 320,
     ) -> Image.Image:
-        """Draw photograph, heatmap and blend side by side with the box and what it scores; see `panel_of`."""
-        return panel_of(
-            [self],
-            truth=truth,
-            protocol=protocol,
-            normalise=normalise,
-            alpha=alpha,
-            colormap=colormap,
-            width=width,
-        )
+        """Draw photograph, heatmap and blend side by side with the box and what it scores; see `views.panel_of`."""
+        from saliscope.views import View, panel_of
+
+        view = View(self, parse_protocol(protocol), normalise)
+        return panel_of([view], boxes_of(truth), alpha=alpha, colormap=colormap, width=width)
 
     def save(
         self,
@@ -188,16 +176,16 @@ class Explanation:
         system takes become `_`. Each file appears whole; an existing one is replaced. Raises `OSError` naming the path.
         """
         from saliscope.keeping import files_of
+        from saliscope.views import View, overlay_of, panel_of
 
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        instances, named = boxes_of(truth), parse_protocol(protocol)
-        overlay = self.overlay(alpha=alpha, colormap=colormap, normalise=normalise)
-        panel = self.panel(
-            truth=instances, protocol=named, normalise=normalise, alpha=alpha, colormap=colormap
-        )
+        view = View(self, parse_protocol(protocol), normalise)
+        instances = boxes_of(truth)
+        overlay = overlay_of(view, alpha=alpha, colormap=colormap)
+        panel = panel_of([view], instances, alpha=alpha, colormap=colormap)
         written = []
-        for name, data in files_of(self, stem, overlay, panel, instances, named):
+        for name, data in files_of(view, stem, overlay, panel, instances):
             pictures.write_whole(target / name, data)
             written.append(target / name)
         return written
@@ -239,80 +227,9 @@ class Explanation:
         )
 
 
-def panel_of(
-    explanations: Sequence[Explanation],
-    *,
-    truth: Box | Sequence[Box] = (),
-    protocol: str | Protocol = "yang2025",
-    normalise: NormaliseRule = "min-max",
-    alpha: float = 0.5,
-    colormap: str = pictures.COLORMAP,
-    width: int = 320,
-) -> Image.Image:
-    """Compose the quick panel of one photograph: a row `photograph | heatmap | blend` with box and IoU per explanation.
-
-    `width` is that of one picture in pixels. Target, status and IoU stand above each row, the protocol below. Raises
-    `OptionError` for no explanations, or for explanations of photographs of different sizes.
-    """
-    from PIL import Image
-
-    from saliscope.pictures.panels import PanelRow, panel
-
-    check_one_photo(explanations)
-    named, instances = parse_protocol(protocol), boxes_of(truth)
-    colours = pictures.box_colours([e.spec for e in explanations])
-    rows = []
-    for explanation, colour in zip(explanations, colours, strict=True):
-        box = explanation.box(named)
-        rows.append(
-            PanelRow(
-                title=explanation.spec,
-                heat=explanation.heatmap(normalise),
-                note=_target_note(explanation),
-                status=explanation.status,
-                box=box,
-                colour=colour,
-                iou=best_iou(box, instances),
-            )
-        )
-    first = explanations[0]
-    height, full = first.photo.pixels.shape[:2]
-    sheet = panel(
-        first.photo.pixels,
-        rows,
-        title=f"{first.photo.name}   {full} × {height}   {first.model}",
-        footnote=f"box by {named}",
-        truth=instances,
-        width=width,
-        alpha=alpha,
-        colormap=colormap,
-    )
-    return Image.fromarray(sheet)
-
-
 def boxes_of(truth: Box | Sequence[Box]) -> list[Box]:
     """Take one annotated box or several as a list."""
     return [truth] if isinstance(truth, Box) else list(truth)
-
-
-def check_one_photo(explanations: Sequence[Explanation]) -> None:
-    """Raise `OptionError` unless there are explanations, all of photographs of one size."""
-    if not explanations:
-        raise OptionError("there is nothing to draw: no explanations were given; pass at least one")
-    sizes = sorted({e.photo.pixels.shape[:2] for e in explanations})
-    if len(sizes) > 1:
-        raise OptionError(
-            f"one panel shows one photograph; got photographs of sizes {sizes} (H, W). Draw one panel for each."
-        )
-
-
-def _target_note(explanation: Explanation) -> str:
-    note = str(explanation.target)
-    if explanation.target.space != "logit":
-        note += f"   explained: {explanation.target.space}"
-    if explanation.predicted.index != explanation.target.index:
-        note += f"   predicted: {explanation.predicted.name}"
-    return note
 
 
 def _sign(number: str) -> str:

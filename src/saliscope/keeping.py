@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from saliscope.explanation import Explanation
-    from saliscope.localization import Protocol
+    from saliscope.views import View
 
 __all__ = ["file_base", "files_of", "maps_npz"]
 
@@ -49,20 +49,16 @@ def file_base(stem: str, spec: str) -> str:
 
 
 def files_of(
-    explanation: Explanation,
-    stem: str | None,
-    overlay: Image.Image,
-    panel: Image.Image,
-    truth: Sequence[Box],
-    protocol: Protocol,
+    view: View, stem: str | None, overlay: Image.Image, panel: Image.Image, truth: Sequence[Box]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the four files of an explanation: overlay, panel, raw map, facts."""
+    explanation = view.explanation
     name = PurePath(explanation.photo.name).stem if stem is None else stem
     base = file_base(name, explanation.spec)
     yield f"{base}.overlay.jpg", encoded(np.asarray(overlay), "JPEG")
     yield f"{base}.panel.jpg", encoded(np.asarray(panel), "JPEG")
     yield f"{base}.npz", maps_npz([explanation])
-    yield f"{base}.json", _facts_json(explanation, truth, protocol)
+    yield f"{base}.json", _facts_json(view, truth)
 
 
 def maps_npz(explanations: Sequence[Explanation]) -> bytes:
@@ -87,15 +83,15 @@ def maps_npz(explanations: Sequence[Explanation]) -> bytes:
     return buffer.getvalue()
 
 
-def _facts_json(explanation: Explanation, truth: Sequence[Box], protocol: Protocol) -> bytes:
-    box = explanation.box(protocol)
+def _facts_json(view: View, truth: Sequence[Box]) -> bytes:
+    explanation, box = view.explanation, view.box
     low, high = explanation.range
     record: dict[str, object] = {
         **explanation.facts(),
         "map_shape": list(explanation.map.shape),
         "map_min": low,
         "map_max": high,
-        "protocol": str(protocol),
+        "protocol": str(view.protocol),
         "box": None if box is None else list(box),
         "truth": [list(instance) for instance in truth],
         "iou": best_iou(box, truth),

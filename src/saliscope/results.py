@@ -17,10 +17,11 @@ import numpy as np
 from saliscope.boxes import Box, best_iou
 from saliscope.data import TruthSource
 from saliscope.errors import DataError
-from saliscope.explanation import Explanation, panel_of
+from saliscope.explanation import Explanation
 from saliscope.keeping import file_base, maps_npz
 from saliscope.localization import NormaliseRule, Protocol
 from saliscope.pictures import COLORMAP, encode, write_whole
+from saliscope.views import View, overlay_of, panel_of
 
 __all__ = ["COLUMNS", "Look", "ResultFolder", "defined", "unique_stems"]
 
@@ -88,25 +89,17 @@ class ResultFolder:
     def write(self, path: Path, explanations: list[Explanation]) -> list[dict[str, Any]]:
         """Draw and write one image's files; return its rows."""
         truth = self._truth(path, explanations[0])
-        stem = self.stems[path]
+        stem, look = self.stems[path], self.look
+        views = [View(e, look.protocol, look.normalise) for e in explanations]
         several = len({e.target.index for e in explanations}) > 1
         try:
-            for e in explanations:
-                overlay = e.overlay(
-                    alpha=self.look.alpha,
-                    colormap=self.look.colormap,
-                    normalise=self.look.normalise,
-                )
+            for view in views:
+                e = view.explanation
+                overlay = overlay_of(view, alpha=look.alpha, colormap=look.colormap)
                 spec = f"{e.spec}.class{e.target.index}" if several else e.spec
                 encode(np.asarray(overlay), self.folder / f"{file_base(stem, spec)}.overlay.jpg")
             panel = panel_of(
-                explanations,
-                truth=truth,
-                protocol=self.look.protocol,
-                normalise=self.look.normalise,
-                alpha=self.look.alpha,
-                colormap=self.look.colormap,
-                width=self.look.width,
+                views, truth, alpha=look.alpha, colormap=look.colormap, width=look.width
             )
             encode(np.asarray(panel), self.folder / f"{file_base(stem, 'panel')}.jpg")
             write_whole(self.folder / f"{file_base(stem, 'maps')}.npz", maps_npz(explanations))
@@ -114,7 +107,7 @@ class ResultFolder:
             raise DataError(
                 f"cannot write the pictures of {path.name}: {err}; free some space or choose another folder with -o"
             ) from None
-        return [self._row(path, e, truth) for e in explanations]
+        return [self._row(path, view, truth) for view in views]
 
     def failed(self, path: Path, error: Exception) -> dict[str, Any]:
         """The row of an image that could not be explained."""
@@ -149,8 +142,8 @@ class ResultFolder:
         found = self.truth.find(path, size=first.photo.size)
         return () if found is None else found.boxes_of()
 
-    def _row(self, path: Path, e: Explanation, truth: Sequence[Box]) -> dict[str, Any]:
-        box = e.box(self.look.protocol)
+    def _row(self, path: Path, view: View, truth: Sequence[Box]) -> dict[str, Any]:
+        e, box = view.explanation, view.box
         corners = dict(zip(("x0", "y0", "x1", "y1"), box or (None,) * 4, strict=True))
         return {
             "image": path.name,

@@ -345,6 +345,23 @@ def test_the_graph_starts_at_the_earliest_layer(nets, batch):
     assert seen > 4
 
 
+def test_layers_asked_for_before_do_not_linger(batch):
+    """One copy serves many calls: a layer of an earlier one is neither recorded nor checked again."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act, self.first, self.last = nn.ReLU(), nn.Conv2d(3, 3, 1), nn.Conv2d(3, 4, 1)
+
+        def forward(self, x):
+            return self.act(self.last(self.act(self.first(x)))).mean((2, 3))
+
+    model = sc.Model(Net(), (24, 16))
+    with pytest.raises(LayerError, match='layer "act" runs more than once'):
+        sc.attribute(model, batch, 0, layer="act")
+    assert sc.attribute(model, batch, 0, layer="last").shape == (3, 24, 16)
+
+
 def test_without_gradients_nothing_is_recorded_for_autograd(nets, batch):
     found, _ = capture(nets.deep_head(), batch, "features.2", gradients=False)
     assert not found.output.requires_grad

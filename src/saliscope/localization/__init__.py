@@ -11,7 +11,7 @@ from saliscope.localization.protocols import (
     find_region,
     parse_protocol,
 )
-from saliscope.localization.status import Status, status_of
+from saliscope.localization.status import Status, has_no_box, status_of
 
 __all__ = [
     "PROTOCOLS",
@@ -21,6 +21,7 @@ __all__ = [
     "Status",
     "find_box",
     "find_region",
+    "has_no_box",
     "normalise",
     "parse_protocol",
     "status_of",

@@ -12,7 +12,7 @@ from saliscope.localization.normalise import is_constant
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Status", "status_of"]
+__all__ = ["Status", "has_no_box", "status_of"]
 
 Status = Literal["ok", "zero", "constant", "negative", "nonfinite", "saturated"]
 """What a map is; the first that applies, in the order of `status_of`."""
@@ -47,3 +47,8 @@ def status_of(signed_map: NDArray[np.floating], *, saturated: bool = False) -> S
     if high <= 0:
         return "negative"
     return "saturated" if saturated else "ok"
+
+
+def has_no_box(status: Status) -> bool:
+    """Whether a map of this status has no place to put a box: it is zero, constant or not finite."""
+    return status in ("zero", "constant", "nonfinite")

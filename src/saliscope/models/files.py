@@ -42,7 +42,7 @@ def build_file(
     path, _, wanted = given.rpartition(":")
     file = Path(path or wanted)
     function = _function(file, wanted if path else "")
-    name = f"{path or wanted}:{function.__name__}"
+    name = f"{file.name}:{(path and wanted) or _name(function)}"
     checkpoint_file = weights_file(weights)
     if checkpoint_file is None:
         module = _call(function, name, _arguments(function, options, num_classes))
@@ -67,7 +67,7 @@ def _arguments(
         return arguments
     if "num_classes" not in inspect.signature(function).parameters:
         raise ModelError(
-            f"{function.__name__}() has no parameter num_classes to pass {num_classes} to: add one, or leave it out"
+            f"{_name(function)}() has no parameter num_classes to pass {num_classes} to: add one, or leave it out"
         )
     return {**arguments, "num_classes": num_classes}
 
@@ -96,13 +96,17 @@ def _function(file: Path, wanted: str) -> Callable[..., Any]:
         and getattr(value, "__module__", "") == found.__name__
     }
     if not wanted and (len(own) == 1 or "build" in own):
-        return own.get("build") or next(iter(own.values()))
+        wanted = "build" if "build" in own else next(iter(own))
     chosen = vars(found).get(wanted)
     if callable(chosen):
         return cast("Callable[..., Any]", chosen)
     hint = nearest(wanted, own) if own else "it defines no function"
     asked = f"has no function {wanted!r}" if wanted else "was given without a function"
     raise ModelError(f"{file} {asked}; {hint}; write FILE.py:function")
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _import(file: Path) -> ModuleType:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "Spec", "build", "model_names", "parse_spec", "seeded", "weights_file"]
 
-_FILE = re.compile(r"^(?P<file>.*\.py)(?::(?P<rest>.*))?$", re.DOTALL)
+_FILE = re.compile(r"^(?P<file>.*?\.py)(?::(?P<rest>.*))?$", re.DOTALL)
 _LIBRARIES = ("torchvision", "timm", "hf")
 KEYWORDS = ("pretrained", "untrained")
 

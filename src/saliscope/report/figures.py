@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from saliscope.boxes import Box
-from saliscope.explanation import Explanation, boxes_of, check_one_photo
+from saliscope.explanation import Explanation, boxes_of
 from saliscope.localization import NormaliseRule, Protocol, parse_protocol
 from saliscope.pictures import COLORMAP
 from saliscope.report.page import LINE, SOFT, Page, save_figure, wrapped
@@ -21,6 +21,7 @@ from saliscope.report.parts import (
     names_of,
     stamp_status,
 )
+from saliscope.views import check_one_photo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
