@@ -50,7 +50,8 @@ def main() -> None:
         folder = ResultFolder(place, Look(parse_protocol("yang2025")), unique_stems(paths))
         folder.prepare()
         for outcome in explain_files(model, paths, specs, folder.write, batch_size=step):
-            folder.rows += outcome.value or []
+            if outcome.error is not None:
+                raise outcome.error
         folder.save()
 
     try:

@@ -295,6 +295,6 @@ def test_panel_has_a_row_for_each_explanation():
         explain(peak()).panel(),
         panel_of([View(explain(peak())), View(explain(peak(), layer="layer3"))]),
     )
-    assert two.width == one.width
-    assert two.height > one.height + 60
+    assert two.shape[1] == one.width
+    assert two.shape[0] > one.height + 60
     assert normalise(explain(peak()).signed(), "max").max() == 1.0

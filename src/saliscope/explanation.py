@@ -138,9 +138,12 @@ class Explanation:
         What a crop never saw is darkened, grey and hatched. A status other than "ok" is written on the picture.
         Raises `OptionError` as `saliscope.pictures.blend` does.
         """
+        from PIL import Image
+
         from saliscope.views import View, overlay_of
 
-        return overlay_of(View(self, rule=normalise), alpha=alpha, colormap=colormap)
+        view = View(self, rule=normalise)
+        return Image.fromarray(overlay_of(view, alpha=alpha, colormap=colormap))
 
     def panel(
         self,
@@ -153,10 +156,13 @@ class Explanation:
         width: int = 320,
     ) -> Image.Image:
         """Draw photograph, heatmap and blend side by side with the box and what it scores; see `views.panel_of`."""
+        from PIL import Image
+
         from saliscope.views import View, panel_of
 
         view = View(self, parse_protocol(protocol), normalise)
-        return panel_of([view], boxes_of(truth), alpha=alpha, colormap=colormap, width=width)
+        sheet = panel_of([view], boxes_of(truth), alpha=alpha, colormap=colormap, width=width)
+        return Image.fromarray(sheet)
 
     def save(
         self,

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saliscope.boxes import Box, best_iou
-from saliscope.pictures import encoded
+from saliscope.pictures import Pixels, encoded
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from saliscope.explanation import Explanation
     from saliscope.views import View
 
@@ -49,14 +47,14 @@ def file_base(stem: str, spec: str) -> str:
 
 
 def files_of(
-    view: View, stem: str | None, overlay: Image.Image, panel: Image.Image, truth: Sequence[Box]
+    view: View, stem: str | None, overlay: Pixels, panel: Pixels, truth: Sequence[Box]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the four files of an explanation: overlay, panel, raw map, facts."""
     explanation = view.explanation
     name = PurePath(explanation.photo.name).stem if stem is None else stem
     base = file_base(name, explanation.spec)
-    yield f"{base}.overlay.jpg", encoded(np.asarray(overlay), "JPEG")
-    yield f"{base}.panel.jpg", encoded(np.asarray(panel), "JPEG")
+    yield f"{base}.overlay.jpg", encoded(overlay, "JPEG")
+    yield f"{base}.panel.jpg", encoded(panel, "JPEG")
     yield f"{base}.npz", maps_npz([explanation])
     yield f"{base}.json", _facts_json(view, truth)
 

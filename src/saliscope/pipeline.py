@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saliscope.engine import TargetSpace
-from saliscope.errors import OptionError, SaliscopeError
+from saliscope.errors import MethodError, OptionError, SaliscopeError, TargetError
 from saliscope.explainer import ClassTarget, explain_batch
 from saliscope.explanation import Explanation
 from saliscope.frames import Frame
@@ -55,21 +55,20 @@ def explain_files(
     top: int | None = None,
     space: TargetSpace = "logit",
     batch_size: int = 8,
-) -> Iterator[Outcome[T]]:
+) -> Generator[Outcome[T], None, None]:
     """Explain image files in batches and yield what `finish` makes of each, in the order of `paths`.
 
     One thread decodes and preprocesses the next two batches while the network runs in the caller's thread; another calls
-    `finish(path, explanations)`, which may draw and write. At most three batches are in memory. A file that cannot be
-    read or explained yields its error and never stops the others; where a batch does not fit in memory its images are
-    tried one by one. What `finish` raises ends the run, as does closing the iterator.
+    `finish(path, explanations)`, which may draw and write. At most three batches are decoded ahead, the one the network
+    works on included, and two wait to be finished. A file that cannot be read or explained yields its error and never
+    stops the others; where a batch does not fit in memory its images are tried one by one. What `finish` raises ends
+    the run, as does closing the generator; the image being finished then is finished, the others are dropped.
 
-    Raises `OptionError` for a batch size below 1.
+    Raises at once, before a file is read: `OptionError` for a batch size below 1, `TargetError` for `top` outside the
+    classes or beside a target, `MethodError` for CAM of a probability.
     """
-    if batch_size < 1:
-        raise OptionError(f"batch_size is at least 1; got {batch_size}")
-    model.network(
-        [s.layer for s in specs if s.layer is not None]
-    )  # made here, not inside the first batch
+    _check(model, specs, batch_size, target=target, top=top, space=space)
+    model.network([s.layer for s in specs if s.layer is not None])  # not inside the first batch
 
     def explain(batch: list[_Ready]) -> list[Outcome[list[Explanation]]]:
         inputs = torch.cat([r.inputs for r in batch]), [r.frame for r in batch]
@@ -79,6 +78,40 @@ def explain_files(
         )
         return [Outcome(r.path, explanations) for r, explanations in zip(batch, found, strict=True)]
 
+    return _stream(model, paths, explain, finish, batch_size)
+
+
+def _check(
+    model: Model,
+    specs: Sequence[MethodSpec],
+    batch_size: int,
+    *,
+    target: ClassTarget,
+    top: int | None,
+    space: TargetSpace,
+) -> None:
+    if batch_size < 1:
+        raise OptionError(f"the batch size is at least 1; got {batch_size}")
+    if top is not None and target is not None:
+        raise TargetError("give either a target or the number of top classes, not both")
+    if top is not None and not 1 <= top <= model.num_classes:
+        raise TargetError(
+            f"the top {top} of {model.num_classes} classes cannot be explained; ask for 1 to {model.num_classes}"
+        )
+    for spec in specs:
+        if spec.method.reads == "head" and space != "logit":
+            raise MethodError(
+                f"{spec.method.title} reads the weights of a class, so it explains a logit, not a {space}; use grad-cam"
+            )
+
+
+def _stream(
+    model: Model,
+    paths: Sequence[Path],
+    explain: Callable[[list[_Ready]], list[Outcome[list[Explanation]]]],
+    finish: Callable[[Path, list[Explanation]], T],
+    batch_size: int,
+) -> Generator[Outcome[T], None, None]:
     with (
         ThreadPoolExecutor(1, "decode") as decoder,
         ThreadPoolExecutor(1, "finish") as finisher,
@@ -129,10 +162,18 @@ def _tolerant(
         return []
     try:
         return explain(batch)
-    except (MemoryError, torch.OutOfMemoryError) as err:
+    except (MemoryError, RuntimeError) as err:
+        if not _out_of_memory(err):
+            raise
         if len(batch) == 1:
             return [Outcome(batch[0].path, error=err)]
     return [outcome for ready in batch for outcome in _tolerant(explain, [ready])]
+
+
+def _out_of_memory(err: Exception) -> bool:
+    """Whether memory ran out; on the CPU torch says so in a plain `RuntimeError`."""
+    known = isinstance(err, MemoryError | torch.OutOfMemoryError)
+    return known or "DefaultCPUAllocator" in str(err)
 
 
 def _finished(

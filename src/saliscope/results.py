@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ import numpy as np
 
 from saliscope.boxes import Box, best_iou
 from saliscope.data import TruthSource
-from saliscope.errors import DataError
+from saliscope.errors import DataError, SaliscopeError
 from saliscope.explanation import Explanation
 from saliscope.keeping import file_base, maps_npz
 from saliscope.localization import NormaliseRule, Protocol
@@ -64,7 +66,8 @@ class ResultFolder:
     """Writes what was found in each image into `folder`, and the table of all of it.
 
     For each image: one overlay (`.overlay.jpg`) for each explanation, one `.panel.jpg` and one `.npz` with the raw maps.
-    `results.json` and `results.csv` have a row for each explanation, and one for each image that failed.
+    `results.json` and `results.csv` have a row for each explanation, and one for each image that failed, in the order of
+    `stems`. `unannotated` counts the images on which `truth` has no box.
     """
 
     folder: Path
@@ -72,7 +75,17 @@ class ResultFolder:
     stems: dict[Path, str]
     truth: TruthSource | Box | None = None
     model: str = ""
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    unannotated: int = 0
+    _rows: dict[Path, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows so far, in the order of the images: whose pictures are written has them here."""
+        return [row for path in self.stems for row in self._rows.get(path, ())]
+
+    def problem(self, path: Path) -> str:
+        """What went wrong with an image, empty where nothing did."""
+        return next((row["message"] for row in self._rows.get(path, ()) if row["message"]), "")
 
     def prepare(self) -> None:
         """Make the folder; `DataError` where it cannot be written to, before any work is done."""
@@ -87,8 +100,12 @@ class ResultFolder:
             ) from None
 
     def write(self, path: Path, explanations: list[Explanation]) -> list[dict[str, Any]]:
-        """Draw and write one image's files; return its rows."""
-        truth = self._truth(path, explanations[0])
+        """Draw and write one image's files; keep and return its rows.
+
+        An annotation that cannot be read stops nothing: the IoU is undefined and the message says why. Raises
+        `DataError` where the files cannot be written, which the next image would meet too.
+        """
+        truth, problem = self._truth(path, explanations[0])
         stem, look = self.stems[path], self.look
         views = [View(e, look.protocol, look.normalise) for e in explanations]
         several = len({e.target.index for e in explanations}) > 1
@@ -105,19 +122,22 @@ class ResultFolder:
             write_whole(self.folder / f"{file_base(stem, 'maps')}.npz", maps_npz(explanations))
         except OSError as err:
             raise DataError(
-                f"cannot write the pictures of {path.name}: {err}; free some space or choose another folder with -o"
+                f"the pictures of {path.name} are not written: {err.strerror or err} ({err.filename or self.folder})"
             ) from None
-        return [self._row(path, view, truth) for view in views]
+        self._rows[path] = [self._row(path, view, truth, problem) for view in views]
+        return self._rows[path]
 
     def failed(self, path: Path, error: Exception) -> dict[str, Any]:
-        """The row of an image that could not be explained."""
+        """Keep and return the row of an image that could not be explained."""
         row: dict[str, Any] = dict.fromkeys(COLUMNS)
-        return row | {
+        row |= {
             "image": path.name,
             "path": str(path),
             "status": "failed",
-            "message": str(error),
+            "message": _reason(path, error),
         }
+        self._rows[path] = [row]
+        return row
 
     def save(self) -> None:
         """Write `results.json` and `results.csv`, each whole or not at all."""
@@ -128,21 +148,28 @@ class ResultFolder:
         rows = [{k: defined(v) for k, v in row.items()} for row in self.rows]
         record = {"model": self.model, "protocol": str(self.look.protocol), "rows": rows}
         try:
-            write_whole(self.folder / "results.csv", text.getvalue().encode())
+            write_whole(self.folder / "results.csv", _utf8(text.getvalue()))
             data = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-            write_whole(self.folder / "results.json", data.encode())
+            write_whole(self.folder / "results.json", _utf8(data))
         except OSError as err:
             raise DataError(
-                f"cannot write the results: {err}; free some space and run again"
+                f"the table of results is not written: {err.strerror or err} ({err.filename or self.folder})"
             ) from None
 
-    def _truth(self, path: Path, first: Explanation) -> Sequence[Box]:
+    def _truth(self, path: Path, first: Explanation) -> tuple[Sequence[Box], str | None]:
         if self.truth is None or isinstance(self.truth, Box):
-            return [] if self.truth is None else [self.truth]
-        found = self.truth.find(path, size=first.photo.size)
-        return () if found is None else found.boxes_of()
+            return ([] if self.truth is None else [self.truth]), None
+        try:
+            found = self.truth.find(path, size=first.photo.size)
+        except DataError as err:
+            return (), f"explained, but without IoU: {err}"
+        boxes = () if found is None else found.boxes_of()
+        self.unannotated += not boxes
+        return boxes, None
 
-    def _row(self, path: Path, view: View, truth: Sequence[Box]) -> dict[str, Any]:
+    def _row(
+        self, path: Path, view: View, truth: Sequence[Box], problem: str | None
+    ) -> dict[str, Any]:
         e, box = view.explanation, view.box
         corners = dict(zip(("x0", "y0", "x1", "y1"), box or (None,) * 4, strict=True))
         return {
@@ -161,35 +188,60 @@ class ResultFolder:
             **corners,
             "iou": best_iou(box, truth),
             "seconds": round(e.seconds, 6),
-            "message": None,
+            "message": problem,
         }
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, SaliscopeError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{path} cannot be read: {error.strerror or error}"
+    return f"{path} does not fit into memory; make it smaller, or choose a smaller --size"
+
+
+def _utf8(text: str) -> bytes:
+    """Encode text that may hold bytes of a file name that is no UTF-8: those are written as escapes."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def unique_stems(paths: Sequence[Path]) -> dict[Path, str]:
-    """A file-name stem for each image, made longer by its folders only where two would be the same.
+    """A file-name stem for each image, longer than its own only where two files would get the same name.
 
-    >>> list(unique_stems([Path("a/dog.jpg"), Path("b/dog.jpg"), Path("cat.png")]).values())
-    ['a_dog', 'b_dog', 'cat']
+    Names are told apart as every file system does: letter case, forbidden characters and the ways to write an accent
+    do not count.
+
+    >>> list(unique_stems([Path("a/dog.jpg"), Path("b/dog.jpg"), Path("cat.png"), Path("cat.jpg")]).values())
+    ['a_dog', 'b_dog', 'cat_png', 'cat_jpg']
     """
     stems: dict[Path, str] = {}
     taken: set[str] = set()
-    namings: tuple[Callable[[Path], str], ...] = (
-        lambda p: p.stem,
-        lambda p: f"{p.parent.name}_{p.stem}",
-        lambda p: "_".join(part.strip("/\\:") for part in p.parts),
-        lambda p: f"{p.name}-{paths.index(p)}",
-    )
-    for name in namings:
-        left = [p for p in paths if p not in stems]
-        counts = Counter(name(p).lower() for p in left)
-        fresh = {
-            p: name(p)
-            for p in left
-            if counts[name(p).lower()] == 1 and name(p).lower() not in taken
-        }
-        stems |= fresh
-        taken |= {stem.lower() for stem in fresh.values()}
+    for name in _NAMINGS:
+        left = {p: name(p) for p in paths if p not in stems}
+        counts = Counter(_folded(stem) for stem in left.values())
+        for path, stem in left.items():
+            if counts[_folded(stem)] == 1 and _folded(stem) not in taken:
+                stems[path] = stem
+                taken.add(_folded(stem))
+    for path in paths:
+        numbered = (f"{path.stem}-{number}" for number in itertools.count(2))
+        if path not in stems:
+            stems[path] = next(stem for stem in numbered if _folded(stem) not in taken)
+            taken.add(_folded(stems[path]))
     return {path: stems[path] for path in paths}
+
+
+_NAMINGS: tuple[Callable[[Path], str], ...] = (
+    lambda p: p.stem,
+    lambda p: f"{p.stem}_{p.suffix.removeprefix('.')}",
+    lambda p: f"{p.parent.name}_{p.stem}",
+    lambda p: "_".join(part.strip("/\\:") for part in p.with_name(p.stem).parts),
+)
+
+
+def _folded(stem: str) -> str:
+    """What two stems must differ in, so that the files named after them do."""
+    return unicodedata.normalize("NFC", file_base(stem, "").casefold())
 
 
 def defined(value: object) -> Any:

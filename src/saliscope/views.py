@@ -21,10 +21,9 @@ from saliscope.localization import (
     has_no_box,
     normalise,
 )
+from saliscope.pictures import Pixels
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from saliscope.explanation import Explanation
 
 __all__ = ["View", "check_one_photo", "overlay_of", "panel_of"]
@@ -56,15 +55,13 @@ class View:
         return find_box(self.signed, self.protocol)
 
 
-def overlay_of(view: View, *, alpha: float = 0.5, colormap: str = pictures.COLORMAP) -> Image.Image:
-    """Lay the heatmap over the photograph, at its size; see `Explanation.overlay`."""
-    from PIL import Image
-
+def overlay_of(view: View, *, alpha: float = 0.5, colormap: str = pictures.COLORMAP) -> Pixels:
+    """Lay the heatmap over the photograph, at its size, uint8 (H, W, 3); see `Explanation.overlay`."""
     from saliscope.pictures.panels import stamp
 
     photo = view.explanation.photo.pixels
     mixed = pictures.blend(photo, view.heat, alpha=alpha, colormap=colormap)
-    return Image.fromarray(stamp(mixed, view.explanation.status))
+    return stamp(mixed, view.explanation.status)
 
 
 def panel_of(
@@ -74,14 +71,12 @@ def panel_of(
     alpha: float = 0.5,
     colormap: str = pictures.COLORMAP,
     width: int = 320,
-) -> Image.Image:
+) -> Pixels:
     """Compose the quick panel of one photograph: a row `photograph | heatmap | blend` with box and IoU per view.
 
-    `width` is that of one picture in pixels. Target, status and IoU stand above each row, the protocol below. Raises
+    uint8 (H, W, 3) on white; `width` is that of one picture in pixels. Target, status and IoU stand above each row, the protocol below. Raises
     `OptionError` for no views, or for views of photographs of different sizes.
     """
-    from PIL import Image
-
     from saliscope.pictures.panels import PanelRow, panel
 
     explanations = [view.explanation for view in views]
@@ -101,7 +96,7 @@ def panel_of(
     ]
     first = explanations[0]
     height, full = first.photo.size
-    sheet = panel(
+    return panel(
         first.photo.pixels,
         rows,
         title=f"{first.photo.name}   {full} × {height}   {first.model}",
@@ -111,7 +106,6 @@ def panel_of(
         alpha=alpha,
         colormap=colormap,
     )
-    return Image.fromarray(sheet)
 
 
 def check_one_photo(explanations: Sequence[Explanation]) -> None:

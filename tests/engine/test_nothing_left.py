@@ -162,6 +162,7 @@ def test_under_autocast(nets, batch, unchanged):
     assert model.survey.head is not None, (
         "what the network is does not depend on the first call's mode"
     )
+    assert model.survey.logits.dtype == torch.float32
     assert model.prepared().folded == 1
     torch.testing.assert_close(maps_of(model, batch), expected, rtol=1e-4, atol=1e-6)
 

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from saliscope.errors import OptionError
+
 
 def bench(
     model: str = "resnet50",
@@ -47,7 +49,18 @@ def bench(
     import torch
 
     from saliscope.bench import machine, speed_table
+    from saliscope.cli.options import usable_device
 
+    given = {"--size": size, "--batch": batch, "--rounds": rounds, "--threads": threads}
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise OptionError(f"{name} is at least 1; got {value}")
+    if "resne" not in model:
+        raise OptionError(
+            f'bench times networks with layer1 to layer4, such as resnet50; got "{model}"'
+        )
+    if device is not None:
+        usable_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     print(f"timing {model}, {rounds + 3} rounds; this takes a minute or two", file=sys.stderr)

@@ -13,6 +13,8 @@ from saliscope.cli.options import ModelOptions, OneTarget, open_truth
 from saliscope.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
 
     from saliscope.api import Comparison
@@ -25,25 +27,30 @@ FigureName = Literal["comparison", "method", "stages", "boxes"]
 
 def compare(
     image: Annotated[Path, Parameter(help="the photograph")],
-    methods: Annotated[
-        list[str] | None,
-        Parameter(
-            help="methods to compare; default: cam (where it applies), grad-cam, random, centre, edges"
-        ),
-    ] = None,
     /,
-    *,
+    *methods: Annotated[
+        str,
+        Parameter(
+            help="name, name@layer or name@layer:option=value, `saliscope methods` lists them; default: "
+            "cam (where it applies), grad-cam, random, centre, edges"
+        ),
+    ],
     network: Annotated[ModelOptions | None, Parameter(name="*")] = None,
     aim: Annotated[OneTarget | None, Parameter(name="*")] = None,
     truth: Annotated[
         str | None,
-        Parameter(help="annotated boxes: VOC XML file or folder, COCO JSON, or x0,y0,x1,y1"),
+        Parameter(
+            allow_leading_hyphen=True,
+            help="annotated boxes: VOC XML file or folder, COCO JSON, or x0,y0,x1,y1",
+        ),
     ] = None,
     corners: Annotated[
         Literal["half-open", "inclusive", "voc"],
         Parameter(help="how XML corners are meant; PASCAL VOC files: voc"),
     ] = "half-open",
-    protocol: Annotated[str, Parameter(help="how a heatmap becomes a box")] = "yang2025",
+    protocol: Annotated[
+        str, Parameter(help="how a heatmap becomes a box; `saliscope info` lists them")
+    ] = "yang2025",
     convention: Annotated[
         Literal["half-open", "inclusive"], Parameter(help="how IoU counts pixels")
     ] = "half-open",
@@ -73,6 +80,7 @@ def compare(
     network, aim = network or ModelOptions(), aim or OneTarget()
     for path in output or []:
         _check_figure(path)
+    _check_words(image, methods, figure)
     photo = load_image(image)
     source = open_truth(truth, corners)
     boxes: tuple[Box, ...] = ()
@@ -136,11 +144,24 @@ def _figure(comparison: Comparison, name: FigureName) -> Figure:
         return report.boxes_figure(explanations, comparison.truth, protocol=comparison.protocol)
     if name == "stages":
         return report.stages_figure(explanations)
-    if len(explanations) > 1:
+    return report.method_figure(explanations[0])
+
+
+def _check_words(image: Path, methods: Sequence[str], figure: FigureName) -> None:
+    if image.is_dir():
+        raise OptionError(
+            f"compare takes one photograph, and {image} is a folder; `saliscope explain {image}` takes many"
+        )
+    files = [name for name in methods if Path(name).is_file()]
+    if files:
+        raise OptionError(
+            f"compare takes one photograph; what follows it are methods, and {files[0]} is a file. "
+            "`saliscope explain` takes many photographs"
+        )
+    if figure == "method" and len(methods) != 1:
         raise OptionError(
             "--figure method draws one method; name just one, or use --figure comparison"
         )
-    return report.method_figure(explanations[0])
 
 
 def _check_figure(path: Path) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from saliscope.cli.options import ModelOptions, OneTarget, open_truth
-from saliscope.errors import OptionError
+from saliscope.errors import DataError, ImageError, OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from saliscope.pipeline import Outcome
     from saliscope.results import ResultFolder
@@ -21,23 +22,23 @@ __all__ = ["explain"]
 
 
 def explain(
-    images: Annotated[list[str], Parameter(help="files, folders and globs")],
-    /,
-    *,
+    *images: Annotated[str, Parameter(help="files, folders and globs; one at least")],
     network: Annotated[ModelOptions | None, Parameter(name="*")] = None,
     method: Annotated[
         list[str] | None,
         Parameter(
             name=["--method", "-M"],
             negative=(),
-            help="name, name@layer or name@layer:option=value; repeat for several [default: grad-cam]",
+            help="name, name@layer or name@layer:option=value; repeat the flag for several; "
+            "`saliscope methods` lists them [default: grad-cam]",
         ),
     ] = None,
     layer: Annotated[
         str | None,
         Parameter(
             name=["--layer", "-l"],
-            help="layer of methods that name none; default: the last feature map",
+            help="layer of methods that name none; `saliscope layers MODEL` lists them; default: the "
+            "last feature map",
         ),
     ] = None,
     aim: Annotated[OneTarget | None, Parameter(name="*")] = None,
@@ -46,13 +47,18 @@ def explain(
     ] = None,
     truth: Annotated[
         str | None,
-        Parameter(help="annotated boxes: VOC XML file or folder, COCO JSON, or x0,y0,x1,y1"),
+        Parameter(
+            allow_leading_hyphen=True,
+            help="annotated boxes: VOC XML file or folder, COCO JSON, or x0,y0,x1,y1",
+        ),
     ] = None,
     corners: Annotated[
         Literal["half-open", "inclusive", "voc"],
         Parameter(help="how XML corners are meant; PASCAL VOC files: voc"),
     ] = "half-open",
-    protocol: Annotated[str, Parameter(help="how a heatmap becomes a box")] = "yang2025",
+    protocol: Annotated[
+        str, Parameter(help="how a heatmap becomes a box; `saliscope info` lists them")
+    ] = "yang2025",
     normalise: Annotated[
         Literal["min-max", "max"], Parameter(help="how a map becomes a heatmap")
     ] = "min-max",
@@ -89,7 +95,8 @@ def explain(
         raise OptionError("give either --target or --top, not both")
     if output.exists() and not output.is_dir():
         raise OptionError(f"-o {output} is a file; name a folder")
-    paths = find_images(images)
+    _check_images(images)
+    paths = _not_written_here(find_images(images), images, output)
     source = open_truth(truth, corners)
     look = Look(parse_protocol(protocol), normalise, colormap, alpha)
     _check_look(look.colormap, look.alpha)
@@ -110,7 +117,7 @@ def _outcomes(
     top: int | None,
     batch_size: int,
     folder: ResultFolder,
-) -> Iterator[Outcome[list[dict[str, Any]]]]:
+) -> Generator[Outcome[list[dict[str, Any]]], None, None]:
     """Check every argument before the first image is read."""
     from saliscope.explainer import resolve_specs
     from saliscope.methods import parse_method
@@ -132,7 +139,7 @@ def _outcomes(
 
 def _run(
     folder: ResultFolder,
-    outcomes: Iterator[Outcome[list[dict[str, Any]]]],
+    outcomes: Generator[Outcome[list[dict[str, Any]]], None, None],
     total: int,
     *,
     shown: bool,
@@ -141,27 +148,73 @@ def _run(
     from saliscope.cli.progress import Progress
 
     failed = done = 0
+    table = folder.folder / "results.csv"
     if not quiet:
         print(f"{total} image{'s' * (total != 1)} -> {folder.folder}", file=sys.stderr)
     try:
-        with Progress(total, shown=shown) as bar:
+        with closing(outcomes), Progress(total, shown=shown) as bar:
             for outcome in outcomes:
-                if outcome.error is None:
-                    done += 1
-                    folder.rows += outcome.value or []
-                else:
-                    failed += 1
-                    folder.rows.append(folder.failed(outcome.path, outcome.error))
-                    bar.say(f"failed: {outcome.error}")
+                if outcome.error is not None:
+                    folder.failed(outcome.path, outcome.error)
+                if problem := folder.problem(outcome.path):
+                    bar.say(f"failed: {problem}")
+                failed, done = failed + bool(problem), done + (not problem)
                 bar.step(done, failed)
-    finally:  # also when interrupted: what is done is kept
-        if folder.rows:
-            folder.save()
-    if not quiet:
+    except BaseException:
+        _keep(folder, total)
+        raise
+    folder.save()
+    if folder.unannotated and not quiet:
         print(
-            f"{done} explained, {failed} failed -> {folder.folder / 'results.csv'}", file=sys.stderr
+            f"{folder.unannotated} of {total} images have no box in the annotations: their IoU is empty",
+            file=sys.stderr,
         )
+    if not quiet:
+        print(f"{done} explained, {failed} failed -> {table}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _keep(folder: ResultFolder, total: int) -> None:
+    """Write the table of what is done before the run was stopped; its pictures are there already."""
+    count = len({row["path"] for row in folder.rows})
+    if count:
+        with suppress(DataError):  # the reason why it stopped is told; a full disk has only one
+            folder.save()
+            print(
+                f"{count} of {total} images are in {folder.folder / 'results.csv'}", file=sys.stderr
+            )
+
+
+def _not_written_here(paths: Sequence[Path], given: Sequence[str], output: Path) -> list[Path]:
+    """Leave out the pictures that an earlier run wrote into the output folder, unless they are named one by one."""
+    home, named = output.resolve(), set(map(Path, given))
+    own = [
+        p
+        for p in paths
+        if p.name.endswith((".overlay.jpg", ".panel.jpg"))
+        and p.parent.resolve() == home
+        and p not in named
+    ]
+    if own and len(own) == len(paths):
+        raise ImageError(
+            f"all {len(own)} pictures found are ones that saliscope wrote into {output}"
+        )
+    if own:
+        print(f"left out {len(own)} pictures that saliscope wrote into {output}", file=sys.stderr)
+    return [p for p in paths if p not in set(own)]
+
+
+def _check_images(images: Sequence[str]) -> None:
+    """Catch `--method cam grad-cam`, where the second word is taken for a photograph."""
+    from saliscope.methods import METHODS
+
+    for name in images:
+        if "://" in name and not Path(name).exists():
+            raise OptionError(f"{name} is an address; download the picture and name the file")
+        if name.partition("@")[0].partition(":")[0] in METHODS and not Path(name).exists():
+            raise OptionError(
+                f'"{name}" is a method, not a photograph; repeat the flag: --method {name}'
+            )
 
 
 def _check_look(colormap: str, alpha: float) -> None:

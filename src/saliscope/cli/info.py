@@ -42,9 +42,8 @@ def info(
     elif isinstance(found, list):
         print("\n".join(found))
     else:
-        print_table(
-            ("", ""), [(k, v if isinstance(v, str) else ", ".join(v)) for k, v in found.items()]
-        )
+        shown = [(k, v if isinstance(v, str) else ", ".join(v)) for k, v in found.items()]
+        print_table(("what", "here"), shown)
     return 0
 
 

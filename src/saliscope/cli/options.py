@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from saliscope.errors import OptionError
+from saliscope.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from saliscope.boxes import Box
     from saliscope.data import TruthSource
     from saliscope.models import Model, Preprocessing
 
-__all__ = ["ModelOptions", "OneTarget", "comma_numbers", "is_number_list", "open_truth"]
+__all__ = [
+    "ModelOptions",
+    "OneTarget",
+    "comma_numbers",
+    "is_number_list",
+    "open_truth",
+    "usable_device",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +44,13 @@ class ModelOptions:
         str | None, Parameter(help="input pixels, 224 or HxW; default: the network's own")
     ] = None
     mean: Annotated[
-        str | None, Parameter(help="RGB mean of pixels in [0, 1], e.g. 0.5,0.5,0.5")
+        str | None,
+        Parameter(allow_leading_hyphen=True, help="RGB mean of pixels in [0, 1], e.g. 0.5,0.5,0.5"),
     ] = None
-    std: Annotated[str | None, Parameter(help="RGB standard deviation, e.g. 0.5,0.5,0.5")] = None
+    std: Annotated[
+        str | None,
+        Parameter(allow_leading_hyphen=True, help="RGB standard deviation, e.g. 0.5,0.5,0.5"),
+    ] = None
     resize: Annotated[
         Literal["squash", "crop", "letterbox"] | None,
         Parameter(help="how a photograph becomes an input"),
@@ -63,12 +74,17 @@ class ModelOptions:
             labels=self.labels,
             num_classes=self.num_classes,
             precision=self.precision,
-            device=self.device,
+            device=None if self.device is None else usable_device(self.device),
         )
         own = model.preprocessing
         model.preprocessing = changed = self._changed(own)
         if changed.resize != own.resize or changed.size != own.size:
             model.preprocessing = replace(changed, shorter=None)
+        if self.labels is not None and len(model.labels or ()) != model.num_classes:
+            raise DataError(
+                f"{self.labels} names {len(model.labels or ())} classes, but {model.name} tells {model.num_classes} "
+                "apart; give one name for each, in order"
+            )
         return model
 
     def _changed(self, own: Preprocessing) -> Preprocessing:
@@ -120,18 +136,37 @@ def open_truth(
 ) -> TruthSource | Box | None:
     """An annotated box written `x0,y0,x1,y1`, or a file or folder of annotations."""
     from saliscope.boxes import Box
-    from saliscope.data import TruthSource
+    from saliscope.data import TruthSource, read_voc
 
     if text is None:
         return None
     if is_number_list(text):
         return Box(*comma_numbers(text, 4, "--truth"))
-    return TruthSource.open(text, corners=corners)
+    source = TruthSource.open(text, corners=corners)
+    if source.path.is_file() and source.coco is None:
+        read_voc(
+            source.path, corners=corners
+        )  # one file answers for all: a broken one is no matter of an image
+    return source
+
+
+def usable_device(text: str) -> str:
+    """Check that torch can compute on the device of that name here; raises `OptionError`."""
+    import torch
+
+    try:
+        torch.zeros(1, device=text).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as err:
+        reason = f"{err}".strip().partition("\n")[0].partition(". ")[0]
+        raise OptionError(
+            f'--device "{text}" cannot be used here ({reason}); leave it out, or use cpu, cuda or cuda:1'
+        ) from None
+    return text
 
 
 def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
+    height, cross, width = text.lower().partition("x")
     try:
-        return int(height), int(width or height)
+        return int(height), int(width if cross else height)
     except ValueError:
         raise OptionError(f'--size is pixels, 224 or HEIGHTxWIDTH; got "{text}"') from None

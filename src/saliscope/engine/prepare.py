@@ -211,15 +211,16 @@ def _fold(module: nn.Module, conv: str, norm: str) -> None:
     if batch_norm.weight is None:  # affine=False
         batch_norm.weight = nn.Parameter(torch.ones_like(batch_norm.running_var))
         batch_norm.bias = nn.Parameter(torch.zeros_like(batch_norm.running_mean))
-    fused = fuse_conv_bn_eval(convolution, batch_norm)
+    # In float64, so that a folded weight is rounded once and not at every step of its computation.
+    precision = convolution.weight.dtype
+    fused = fuse_conv_bn_eval(convolution.double(), batch_norm.double()).to(precision)
     fused.requires_grad_(False)
     module.set_submodule(conv, fused)
     rest = nn.Sequential()
-    for (
-        name,
-        child,
-    ) in batch_norm.named_children():  # timm's norm + activation in one: the latter stays
-        rest.add_module(name, child)
+    for name, child in batch_norm.named_children():
+        rest.add_module(
+            name, child.to(precision)
+        )  # timm's norm + activation in one: the latter stays
     module.set_submodule(norm, rest if len(rest) else nn.Identity())
 
 

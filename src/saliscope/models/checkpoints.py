@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import struct
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,10 @@ _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 _WRAPPERS = (
     "state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params",
     "state_dict_ema", "model_ema", "ema",
+)  # fmt: skip
+# What torch.load raises on bytes that are no archive, or on part of one, besides UnpicklingError.
+_BROKEN = (
+    RuntimeError, EOFError, ValueError, LookupError, OSError, TypeError, AttributeError, struct.error,
 )  # fmt: skip
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 # DenseNet files from before torch 0.4 say "norm.1" where the modules are called "norm1".
@@ -88,19 +93,25 @@ def _read_torch(path: Path) -> Any:
             warnings.simplefilter("ignore")  # torch warns about archives that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as err:
-        if "Unsupported" in str(err) or "GLOBAL" in str(err):
+        # "Unsupported operand" is a pickle of a kind that torch never wrote, or no pickle at all.
+        if "Unsupported operand" not in str(err) or _starts_like_a_pickle(path):
             raise DataError(
                 f"weights file {path} holds Python objects that would run code when loaded: save only tensors, "
                 "torch.save(module.state_dict(), FILE), or use safetensors"
             ) from err
         raise DataError(_broken(path)) from err
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, TypeError, IndexError) as err:
+    except _BROKEN as err:
         if "TorchScript" in str(err):
             raise DataError(
                 f"weights file {path} is a TorchScript program, not weights: save module.state_dict() with "
                 "torch.save, or use safetensors"
             ) from err
         raise DataError(_broken(path)) from err
+
+
+def _starts_like_a_pickle(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(1) == b"\x80"
 
 
 def _broken(path: Path) -> str:

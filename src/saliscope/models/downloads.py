@@ -54,12 +54,19 @@ def fetch_url(url: str, name: str) -> Path:
 
 
 def fetch_repository_file(
-    repository: str, names: Sequence[str], name: str, *, revision: str | None = None
+    repository: str,
+    names: Sequence[str],
+    name: str,
+    *,
+    revision: str | None = None,
+    put: str = "",
+    own: bool = True,
 ) -> Path:
     """Return the first of the files `names` that a model repository has, from its cache or the network.
 
     One question a file, with a time limit, before any download: the client library would go on asking for a minute
-    where there is no network. Raises ModelError, one sentence that names the file, its place and the flag.
+    where there is no network. Raises ModelError, one sentence that names the file, its place and the flag: `put`
+    replaces its words on the place, and without `own` it does not offer --weights.
     """
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
@@ -68,7 +75,7 @@ def fetch_repository_file(
         if isinstance(cached, str):
             return Path(cached)
     folder = "models--" + repository.replace("/", "--")
-    put = (
+    put = put or (
         f"copy the cache folder {folder}, which holds {names[0]}, from a machine that has it into "
         f"{constants.HF_HUB_CACHE}"
     )
@@ -79,24 +86,20 @@ def fetch_repository_file(
             with _silent():
                 return Path(hf_hub_download(repository, file, revision=revision))
         reason: object = "the repository has no such file"
-    except (OSError, RuntimeError, ValueError) as err:
+    except Exception as err:  # the client's network library, whichever it is, has its own errors
         reason = err
-    except (
-        Exception
-    ) as err:  # the client's network library, whichever its version uses, has its own errors
-        reason = err
-    raise unavailable(name, reason=reason, put=put) from (
+    raise unavailable(name, reason=reason, put=put, own=own) from (
         reason if isinstance(reason, Exception) else None
     )
 
 
-def unavailable(name: str, *, reason: object, put: str) -> ModelError:
-    """Word the error for weights that cannot be downloaded: one sentence with file, place and flag."""
+def unavailable(name: str, *, reason: object, put: str, own: bool = True) -> ModelError:
+    """Word the error for weights that cannot be downloaded: one sentence with file, place and, if `own`, flag."""
     kind = f"{type(reason).__name__}: {reason}" if isinstance(reason, Exception) else str(reason)
     first = kind.splitlines()[0].rstrip(". ")
+    flags = ', or give your own with --weights FILE (Python: weights="FILE"), or take random ones with --weights untrained'
     return ModelError(
-        f"the weights of {name} are not here and cannot be downloaded ({first}): {put}, or give your own with "
-        '--weights FILE (Python: weights="FILE"), or take random ones with --weights untrained'
+        f"the weights of {name} are not here and cannot be downloaded ({first}): {put}{flags if own else ''}"
     )
 
 

@@ -88,7 +88,7 @@ def _call(function: Callable[..., Any], name: str, arguments: Mapping[str, Any])
 
 def _function(file: Path, wanted: str) -> Callable[..., Any]:
     found = _import(file)
-    own = {
+    own: dict[str, Callable[..., Any]] = {
         key: value
         for key, value in vars(found).items()
         if callable(value)

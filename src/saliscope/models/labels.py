@@ -25,10 +25,7 @@ _SUBSETS = {
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """List the 1,000 class names of ImageNet-1k in class order, as torchvision writes them; no network needed.
-
-    A few names occur twice ("crane", "maillot"): a name alone does not always tell the class.
-    """
+    """List the 1,000 class names of ImageNet-1k in class order, as torchvision writes them; no network needed."""
     from torchvision.models import ResNet50_Weights
 
     return tuple(ResNet50_Weights.IMAGENET1K_V2.meta["categories"])
@@ -95,7 +92,11 @@ def _json_labels(text: str, file: Path) -> tuple[str, ...]:
                 f"label file {file} has {len(found)} entries, but not the keys 0 to {len(found) - 1}: {allowed}"
             )
         found = [found[key] for key in expected]
-    if not isinstance(found, list) or not found or not all(isinstance(n, str) for n in found):
+    if (
+        not isinstance(found, list)
+        or not found
+        or not all(isinstance(n, str) and n.strip() for n in found)
+    ):
         raise DataError(f"label file {file} holds no list of names: {allowed}")
     return tuple(found)
 

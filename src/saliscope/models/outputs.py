@@ -72,7 +72,8 @@ def _is_logits(value: Any) -> bool:
 
 def _describe(output: Any, *, depth: int = 0) -> str:
     if isinstance(output, Tensor):
-        return f"a {str(output.dtype).removeprefix('torch.')} tensor {tuple(output.shape)}"
+        dtype = str(output.dtype).removeprefix("torch.")
+        return f"{'an' if dtype[0] == 'i' else 'a'} {dtype} tensor {tuple(output.shape)}"
     kind = type(output).__name__
     if depth == 2 or isinstance(output, str):
         return kind

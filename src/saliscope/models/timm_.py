@@ -128,7 +128,7 @@ def _pretrained(name: str, config: Any, options: Mapping[str, Any]) -> tuple[nn.
         module = _create(name, options, pretrained=True, pretrained_cfg_overlay={"file": str(file)})
     except RuntimeError as err:
         raise DataError(
-            f"weights file {file} does not load into {full} ({str(err).splitlines()[0]}): delete it to have it "
+            f"weights file {file} does not load into {full} ({' '.join(str(err).split())[:200]}): delete it to have it "
             "downloaded again, or leave out the options that change the network"
         ) from err
     return module, full.removeprefix("timm:")

@@ -106,6 +106,14 @@ def blend(
             f"the heatmap is {heat.shape} and the photograph {photo.shape[:2]} (H, W); "
             "bring the map to the photograph first: frame.map_to_source(map)"
         )
+    if (
+        alpha == 0.5
+    ):  # (a + b + 1) / 2 without leaving 8 bits: the same numbers in a third of the time
+        colours = np.take(colour_table(colormap), _levels(heat), axis=0)
+        mixed = photo | colours
+        np.bitwise_xor(photo, colours, out=colours)
+        mixed -= np.right_shift(colours, 1, out=colours)
+        return _mark_unseen(mixed, heat, photo)
     # + 0.5 and truncation round half up; the colours come ready weighted from a table of 256.
     weighted = (colour_table(colormap) * np.float32(alpha) + np.float32(0.5)).astype(np.float32)
     mixed = np.multiply(photo, np.float32(1.0 - alpha), dtype=np.float32)
@@ -215,8 +223,11 @@ def _write_error(target: Path, err: OSError) -> OSError:
 def _levels(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
     if heat.ndim != 2:
         raise OptionError(f"a heatmap is (H, W); got {heat.shape}. Pass one heatmap at a time.")
-    scaled = np.nan_to_num(np.asarray(heat, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
-    return np.asarray(np.clip(scaled, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5), np.uint8)
+    scaled = np.fmax(np.asarray(heat, np.float32), np.float32(0.0))  # of NaN and 0 it takes 0
+    np.minimum(scaled, np.float32(1.0), out=scaled)
+    scaled *= np.float32(255.0)
+    scaled += np.float32(0.5)
+    return scaled.astype(np.uint8)
 
 
 def _mark_unseen(picture: Pixels, heat: NDArray[np.floating], photo: Pixels) -> Pixels:

@@ -91,6 +91,7 @@ def panel(
     small = shrink_photo(photo, cell)
     scale = (cell[1] / photo.shape[1], cell[0] / photo.shape[0])
     marked = _with_boxes(small, truth, None, scale)
+    cells = [] if rows else [((_MARGIN, _MARGIN + head + caption), marked)]
     for index, row in enumerate(rows):
         top = _MARGIN + head + index * step
         _caption(draw, row, top, total[0] - 2 * _MARGIN)
@@ -99,12 +100,12 @@ def panel(
         mixed = _with_boxes(blend(small, heat, alpha=alpha, colormap=colormap), truth, row, scale)
         for place, picture in enumerate((marked, coloured, mixed)):
             left = _MARGIN + place * (column + _GAP)
-            shown = stamp(picture, row.status) if place else picture
-            sheet.paste(Image.fromarray(shown), (left, top + caption))
-    if not rows:
-        sheet.paste(Image.fromarray(marked), (_MARGIN, _MARGIN + head + caption))
+            cells.append(((left, top + caption), stamp(picture, row.status) if place else picture))
     _key(sheet, draw, rows, footnote, truth=bool(truth), colormap=colormap)
-    return np.asarray(sheet)
+    finished = np.array(sheet)
+    for (left, top), pixels in cells:
+        finished[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return finished
 
 
 def cell_size(size: tuple[int, ...], width: int) -> tuple[int, int]:
@@ -134,7 +135,7 @@ def shrink_heat(heat: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np
         ((np.arange(new) + 0.5) * (old / new)).astype(np.intp)
         for new, old in zip(size, heat.shape, strict=True)
     )
-    return np.asarray(heat[rows[:, None], columns], np.float32)
+    return np.asarray(heat[rows][:, columns], np.float32)
 
 
 def stamp(picture: Pixels, status: str) -> Pixels:

@@ -1,0 +1,342 @@
+import json
+
+import pytest
+
+import saliscope as sc
+from saliscope.cli import app, demo, progress
+from saliscope.cli.app import main
+from saliscope.cli.tables import print_table
+from saliscope.errors import ModelError
+
+VERBS = ("demo", "explain", "compare", "layers", "methods", "info", "bench")
+
+
+def strict(text):
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+# --- the app ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [(), *((verb,) for verb in VERBS)])
+def test_help_of_every_verb(run, verb):
+    done = run(*verb, "--help", net=False)
+    assert (done.code, done.err) == (0, "")
+    assert "Usage: saliscope" in done.out
+    if not verb:
+        assert all(f" {name} " in done.out for name in VERBS)
+        assert "Exit codes: 0 done, 1 finished with failed images" in done.out
+
+
+def test_the_version(run):
+    assert run("--version", net=False).out.strip() == sc.__version__
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["explian"], 'Did you mean "explain"?'),
+        (["frobnicate"], "Available commands: demo, explain, compare"),
+        (["explain"], "no images were given; name a file, a folder or a glob"),
+        (["compare"], "IMAGE requires an argument. See `saliscope compare --help`"),
+        (["methods", "cam"], 'nothing takes the argument "cam". See `saliscope methods --help`'),
+        (["info", "--modles"], "Did you mean --models?"),
+        (["layers", "resnet5"], "no network is called 'resnet5'; nearest: \"resnet50\""),
+        (["bench", "--rounds", "0"], "--rounds is at least 1; got 0"),
+        (["bench", "alexnet"], "bench times networks with layer1 to layer4"),
+        (["bench", "--device", "toaster"], "cannot be used here"),
+        (["demo", "--weights", "nowhere.pt"], "there is no weights file 'nowhere.pt'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_words_are_one_line(run, tree, place, words, said):
+    before = tree(place)
+    done = run(*words, net=False)
+    assert (done.code, done.out, len(done.lines)) == (2, "", 1)
+    assert done.err.startswith("saliscope: ")
+    assert said in done.err
+    assert tree(place) == before
+
+
+def test_every_error_of_ours_is_one_line(monkeypatch, capsys):
+    def broken(*args, **more):
+        raise ModelError("first line\nsecond line")
+
+    monkeypatch.setattr(app, "app", broken)
+    assert main(["info"]) == 2
+    assert capsys.readouterr().err == "saliscope: first line second line\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(KeyboardInterrupt, 130, "saliscope: interrupted\n"), (BrokenPipeError, 0, "")],
+)
+def test_endings_that_are_no_errors(monkeypatch, capsys, error, code, said):
+    def broken(*args, **more):
+        raise error
+
+    monkeypatch.setattr(app, "app", broken)
+    assert main(["info"]) == code
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't")])
+def test_a_network_too_large_for_the_memory(monkeypatch, capsys, error):
+    def broken(*args, **more):
+        raise error
+
+    monkeypatch.setattr(app, "app", broken)
+    assert main(["info"]) == 2
+    assert "choose a smaller --size or --batch-size" in capsys.readouterr().err
+
+
+def test_a_bug_is_not_swallowed(monkeypatch):
+    def broken(*args, **more):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(app, "app", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["info"])
+
+
+# --- compare ---------------------------------------------------------------------------------------------------------
+
+
+def test_compare_prints_the_table_and_nothing_else(run, place, tree):
+    before = tree(place)
+    words = ["cam", "grad-cam@features.1", "random", "--truth", "10,12,50,40"]
+    done = run("compare", place / "photos/p0.png", *words)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["method", "target", "status", "box", "IoU"]
+    assert [line.split()[0] for line in lines[2:5]] == [
+        "cam@features",
+        "grad-cam@features.1",
+        "random",
+    ]
+    assert lines[-1] == "boxes: yang2025, IoU: half-open"
+    assert tree(place) == before
+
+
+def test_compare_as_json_equals_the_library(run, place):
+    words = ["cam", "centre", "--truth", "10,12,50,40", "--protocol", "cam2016"]
+    done = run("compare", place / "photos/p0.png", *words, "--convention", "inclusive", "--json")
+    rows, truth = strict(done.out), sc.Box(10, 12, 50, 40)
+    module = sc.load_model(f"{place / 'net.py'}:build", "untrained").module
+    for row, method in zip(rows, ["cam", "centre"], strict=True):
+        e = sc.explain(sc.Model(module, 64), str(place / "photos/p0.png"), method)
+        assert row["method"] == e.spec
+        assert row["box"] == pytest.approx(list(e.box("cam2016")))
+        assert row["iou"] == pytest.approx(sc.iou(e.box("cam2016"), truth, convention="inclusive"))
+
+
+def test_methods_may_stand_between_flags(run, place):
+    words = ["--json", "cam", "--truth", "-5,0,40,40", "random"]
+    rows = strict(run("compare", place / "photos/p0.png", *words).out)
+    assert [r["method"] for r in rows] == ["cam@features", "random"]
+
+
+def test_compare_without_truth_has_null_for_iou(run, place):
+    rows = strict(run("compare", place / "photos/p0.png", "--json").out)
+    assert [r["iou"] for r in rows] == [None] * 5
+    assert [r["method"].partition("@")[0] for r in rows] == [
+        "cam",
+        "grad-cam",
+        "random",
+        "centre",
+        "edges",
+    ]
+
+
+@pytest.mark.parametrize("figure", ["comparison", "method", "stages", "boxes"])
+def test_compare_draws_every_figure(run, place, figure):
+    methods = ["cam"] if figure == "method" else ["cam", "grad-cam@features.1"]
+    words = ["--figure", figure, "--truth", "10,12,50,40"]
+    outputs = [word for end in ("png", "svg", "pdf") for word in ("-o", place / f"o/f.{end}")]
+    done = run("compare", place / "photos/p0.png", *methods, *words, *outputs)
+    assert done.code == 0
+    assert done.lines == [f"wrote {place / 'o' / f'f.{end}'}" for end in ("png", "svg", "pdf")]
+    starts = {p.suffix: p.read_bytes()[:5] for p in (place / "o").iterdir()}
+    assert starts == {".png": b"\x89PNG\r", ".svg": b"<?xml", ".pdf": b"%PDF-"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-o", "x.bmp"], "-o x.bmp names no .png, .svg or .pdf file"),
+        (["-o", "../net.py/x.png"], "cannot write ../net.py/x.png"),
+        (["cam", "../photos/p1.png"], "takes one photograph"),
+        (["--figure", "method"], "draws one method; name just one"),
+        (["cam", "random", "--figure", "method"], "draws one method; name just one"),
+        (["--figure", "stagess"], 'Did you mean "stages"?'),
+        (["cam", "--target-space", "probability"], "use grad-cam"),
+        (["--truth", "../truth.json"], "annotates nothing on p0.png"),
+        (["gradcam"], 'nearest: "grad-cam"'),
+        (["--target", "9"], "outside the 5 classes"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_compare_refuses_in_one_line(run, place, words, said):
+    (place / "truth.json").write_text('{"images": [], "annotations": []}')
+    done = run("compare", place / "photos/p0.png", *words)
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("../photos", "is a folder"),
+        ("none.jpg", "no file none.jpg"),
+        ("../net.py", "not a picture"),
+    ],
+)
+def test_compare_needs_one_photograph(run, image, said):
+    done = run("compare", image)
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert said in done.err
+
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+
+
+def test_layers(run, place):
+    done = run("layers", f"{place / 'net.py'}:build", "--size", "64", net=False)
+    assert (done.code, done.err) == (0, "")
+    names = [line.removeprefix("*").split()[0] for line in done.out.splitlines()[2:]]
+    assert names == ["features.0", "features.1", "features.2", "features.3", "features", "pool"]
+    assert [line.split()[1] for line in done.out.splitlines() if line.startswith("*")] == [
+        "features"
+    ]
+
+
+def test_layers_as_json(run, place):
+    found = strict(
+        run("layers", f"{place / 'net.py'}:build", "--size", "64", "--json", net=False).out
+    )
+    assert [f["shape"] for f in found if f["name"] == "features.1"] == [[8, 32, 32]]
+    assert [f["name"] for f in found if f["recommended"]] == ["features"]
+    assert {f["name"] for f in found if f["cam"]} == {"features", "features.3"}
+    assert found[0]["stride"] == [2.0, 2.0]
+
+
+def test_layers_says_why_cam_does_not_apply(run, place):
+    (place / "flat.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 2, 3, 4), nn.Flatten(), nn.Linear(512, 3))\n"
+    )
+    done = run("layers", f"{place / 'flat.py'}:build", "--size", "64", net=False)
+    assert done.code == 0
+    assert "CAM does not apply" in done.err
+
+
+def test_methods(run):
+    done = run("methods", net=False)
+    assert (done.code, done.err) == (0, "")
+    for name in ("cam", "grad-cam", "random", "centre", "edges"):
+        assert f"\n{name} " in done.out
+
+
+def test_methods_as_json(run):
+    found = {m["name"]: m for m in strict(run("methods", "--json", net=False).out)}
+    assert found["grad-cam"]["options"] == {"relu": "true", "sign": "positive"}
+    assert found["random"]["class_discriminative"] is False
+
+
+def test_info(run):
+    facts = strict(run("info", "--json", net=False).out)
+    assert facts["saliscope"] == sc.__version__
+    assert "yang2025" in facts["protocols"]
+    said = run("info", net=False).out
+    assert all(f"\n{name} " in said for name in facts)
+
+
+def test_info_lists_networks(run):
+    names = strict(run("info", "--models", "--json", net=False).out)
+    assert {"resnet50", "timm:mobilenetv2_100"} <= set(names)
+    assert run("info", "--models", net=False).out.split() == names
+
+
+def test_tables_are_aligned(capsys):
+    print_table(("a", "bb"), [("long", "x"), ("", "")])
+    assert capsys.readouterr().out == "a     bb\n----  --\nlong  x\n\n"
+
+
+# --- demo and bench --------------------------------------------------------------------------------------------------
+
+
+def test_demo_says_when_weights_are_untrained(run, place, monkeypatch, tree):
+    from saliscope import models
+
+    real = models.load_model
+
+    def load(name, weights="pretrained"):
+        if weights == "pretrained":
+            raise ModelError("the weights are not here")
+        return real(name, weights, num_classes=1000)
+
+    monkeypatch.setattr(models, "load_model", load)
+    before = tree(place)
+    done = run("demo", "--model", f"{place / 'net.py'}:build", "-o", "demo", net=False)
+    assert done.code == 0
+    assert "saliscope: the weights are not here" in done.lines
+    assert any("UNTRAINED" in line for line in done.lines)
+    assert done.out.startswith("method")
+    new = {name for name in tree(place) if name not in before}
+    assert all(name.startswith("cwd/demo/") for name in new)
+    assert "cwd/demo/comparison.png" in new
+    assert demo.__all__ == ["demo"]
+
+
+def test_bench_prints_ratios(run, place, monkeypatch):
+    from saliscope import bench
+
+    made = [bench.Timing("plain forward", 0.08, 1.0, (1.0, 1.0))]
+    monkeypatch.setattr(bench, "speed_table", lambda *args, **more: made)
+    done = run("bench", "--batch", "8", net=False)
+    assert done.code == 0
+    assert done.out.splitlines()[2].split() == [
+        "plain",
+        "forward",
+        "10.00",
+        "1.00",
+        "1.00",
+        "to",
+        "1.00",
+    ]
+    rows = strict(run("bench", "--json", net=False).out)["rows"]
+    assert rows[0]["name"] == "plain forward"
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def test_plain_progress_says_a_line_every_few_seconds(monkeypatch, capsys):
+    clock = iter([0.0, 1.0, 6.0, 7.0, 20.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.Progress(10) as bar:
+        for done in range(1, 5):
+            bar.step(done, 0)
+    assert capsys.readouterr().err.splitlines() == [
+        "2/10, 0.3/s, 24 s left, 0 failed",
+        "4/10, 0.2/s, 30 s left, 0 failed",
+    ]
+
+
+def test_no_progress_is_silent_but_for_what_is_said(capsys):
+    with progress.Progress(10, shown=False) as bar:
+        bar.step(3, 1)
+        bar.say("failed: x.jpg is torn")
+    assert capsys.readouterr().err == "failed: x.jpg is torn\n"
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress.Progress(10) as bar:
+        bar.say("failed: [red]x.jpg[/red] is torn")
+        bar.step(3, 1)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "failed: [red]x.jpg[/red] is torn" in said.err
+    assert "10" in said.err
