@@ -93,7 +93,7 @@ class Tokens(nn.Module):
 def test_a_network_of_tokens_has_no_recommended_layer(batch):
     model = sc.Model(Tokens(), (24, 16))
     assert [x.name for x in model.layers] == ["patches"]
-    message = "Tokens has no last feature map: behind its grids it works on tokens or vectors; name a layer"
+    message = "Tokens has no last feature map: its grids have one cell, or it goes on in tokens behind them; name a layer"
     with pytest.raises(sc.LayerError, match=message):
         recommended_layer(model.module, model.survey)
     for thing in (model, model.module):

@@ -188,20 +188,20 @@ def _keep(folder: ResultFolder, total: int) -> None:
 def _not_written_here(paths: Sequence[Path], given: Sequence[str], output: Path) -> list[Path]:
     """Leave out the pictures that an earlier run wrote into the output folder, unless they are named one by one."""
     home, named = output.resolve(), set(map(Path, given))
-    own = [
+    own = {
         p
         for p in paths
         if p.name.endswith((".overlay.jpg", ".panel.jpg"))
         and p.parent.resolve() == home
         and p not in named
-    ]
+    }
     if own and len(own) == len(paths):
         raise ImageError(
             f"all {len(own)} pictures found are ones that saliscope wrote into {output}"
         )
     if own:
         print(f"left out {len(own)} pictures that saliscope wrote into {output}", file=sys.stderr)
-    return [p for p in paths if p not in set(own)]
+    return [p for p in paths if p not in own]
 
 
 def _check_images(images: Sequence[str]) -> None:

@@ -57,7 +57,8 @@ def layers(
         print(f"CAM does not apply: {survey.no_head}", file=sys.stderr)
     if survey.recommended is None:
         print(
-            "no layer is recommended: the network works on tokens behind its grids", file=sys.stderr
+            "no layer is recommended: its grids have one cell, or it goes on in tokens behind them",
+            file=sys.stderr,
         )
     return 0
 

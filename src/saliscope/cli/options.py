@@ -21,7 +21,6 @@ __all__ = [
     "comma_numbers",
     "is_number_list",
     "open_truth",
-    "usable_device",
 ]
 
 
@@ -74,7 +73,7 @@ class ModelOptions:
             labels=self.labels,
             num_classes=self.num_classes,
             precision=self.precision,
-            device=None if self.device is None else usable_device(self.device),
+            device=self.device,
         )
         own = model.preprocessing
         model.preprocessing = changed = self._changed(own)
@@ -148,20 +147,6 @@ def open_truth(
             source.path, corners=corners
         )  # one file answers for all: a broken one is no matter of an image
     return source
-
-
-def usable_device(text: str) -> str:
-    """Check that torch can compute on the device of that name here; raises `OptionError`."""
-    import torch
-
-    try:
-        torch.zeros(1, device=text).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as err:
-        reason = f"{err}".strip().partition("\n")[0].partition(". ")[0]
-        raise OptionError(
-            f'--device "{text}" cannot be used here ({reason}); leave it out, or use cpu, cuda or cuda:1'
-        ) from None
-    return text
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -78,7 +78,7 @@ def recommended_layer(module: nn.Module, survey: Survey) -> str:
     """The last feature map; `LayerError` for a network that has none."""
     if survey.recommended is None:
         raise LayerError(
-            f"{type(module).__name__} has no last feature map: behind its grids it works on tokens or vectors; name a "
+            f"{type(module).__name__} has no last feature map: its grids have one cell, or it goes on in tokens behind them; name a "
             "layer (`saliscope layers` lists those with a grid)"
         )
     return survey.recommended

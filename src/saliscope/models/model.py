@@ -78,7 +78,7 @@ class Model:
         self.name = name or type(self.module).__name__
         self.weights = weights
         self.precision = _precision(precision)
-        self.device = torch.device(device) if device is not None else _device_of(self.module)
+        self.device = _usable(device) if device is not None else _device_of(self.module)
         self._prepare = prepare
         self._lock = threading.RLock()
         self._state: tuple[Any, ...] = ()
@@ -253,6 +253,18 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(
         capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
     )
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    """Check that torch can compute on a device here."""
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as err:
+        reason = str(err).splitlines()[0][:120]
+        raise OptionError(
+            f'device "{device}" cannot be used here ({reason}); leave it out, or use cpu, cuda or cuda:1'
+        ) from None
+    return torch.device(device)
 
 
 def _device_of(module: nn.Module) -> torch.device:
