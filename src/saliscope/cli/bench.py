@@ -49,6 +49,7 @@ def bench(
     import torch
 
     from saliscope.bench import machine, speed_table
+    from saliscope.models.model import usable_device
 
     given = {"--size": size, "--batch": batch, "--rounds": rounds, "--threads": threads}
     for name, value in given.items():
@@ -58,6 +59,8 @@ def bench(
         raise OptionError(
             f'bench times networks with layer1 to layer4, such as resnet50; got "{model}"'
         )
+    if device is not None:
+        usable_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     print(f"timing {model}, {rounds + 3} rounds; this takes a minute or two", file=sys.stderr)

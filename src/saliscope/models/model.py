@@ -28,7 +28,7 @@ from saliscope.models.preprocessing import (
     Resize,
 )
 
-__all__ = ["Model", "Precision"]
+__all__ = ["Model", "Precision", "usable_device"]
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
@@ -78,7 +78,7 @@ class Model:
         self.name = name or type(self.module).__name__
         self.weights = weights
         self.precision = _precision(precision)
-        self.device = _usable(device) if device is not None else _device_of(self.module)
+        self.device = usable_device(device) if device is not None else _device_of(self.module)
         self._prepare = prepare
         self._lock = threading.RLock()
         self._state: tuple[Any, ...] = ()
@@ -255,7 +255,7 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     )
 
 
-def _usable(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
     """Check that torch can compute on a device here."""
     try:
         torch.zeros(1, device=device).cpu()
