@@ -465,7 +465,7 @@ def test_no_memory_for_one_image(run, place, monkeypatch):
         (["--mean", "1,2"], "--mean is 3 numbers"),
         (["--std", "0,1,1"], "std is three numbers above 0"),
         (["--resize", "stretch"], '"squash", "crop", "letterbox"'),
-        (["--device", "toaster"], '--device "toaster" cannot be used here'),
+        (["--device", "toaster"], 'device "toaster" cannot be used here'),
         (["--num-classes", "0"], "num_classes must be at least 1"),
         (["--labels", "nowhere.txt"], "label file nowhere.txt cannot be read"),
         (["--labels", "../net.py"], "has an empty line 1"),
