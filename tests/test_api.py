@@ -98,8 +98,7 @@ def test_wrong_settings_raise(model, photos):
 def test_layer_and_method_meet(model, photos):
     assert sc.explain(model, photos[0]).spec == "grad-cam@act2"
     assert sc.explain(model, photos[0], layer="conv1").spec == "grad-cam@conv1"
-    assert sc.explain(model, photos[0], "grad-cam@bn1", layer="conv1").spec == "grad-cam@bn1"
-    assert sc.explain(model, photos[0], "random", layer="conv1").spec == "random"
+    assert sc.explain(model, photos[0], "grad-cam@bn1", layer="bn1").spec == "grad-cam@bn1"
     assert sc.explain(model, photos[0], GradCAM(relu=False)).spec == "grad-cam@act2:relu=false"
 
 
@@ -240,3 +239,44 @@ def test_probability_targets(nets, batch):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
     with pytest.raises(sc.OptionError, match='"odds" is unknown'):
         sc.attribute(net, batch, 3, layer="act2", target_space="odds")
+
+
+def test_a_bare_module_is_told_to_be_wrapped(photos):
+    with pytest.raises(
+        sc.ModelError, match="does not say how a photograph becomes its input: wrap it"
+    ):
+        sc.explain(torch.nn.Identity(), photos[0])
+
+
+@pytest.mark.parametrize(
+    ("method", "layer", "message"),
+    [
+        ("grad-cam@a", "b", 'two layers were given, "a" in "grad-cam@a" and "b"'),
+        ("centre", "a", "centre is not read from a layer; leave out"),
+        (["cam"], None, r"a method is written name.*got \['cam'\]"),
+        ("grad-cam", ["a", "b"], "layer is one name; got"),
+    ],
+)
+def test_contradicting_arguments_are_refused(model, photos, method, layer, message):
+    with pytest.raises(sc.MethodError, match=message):
+        sc.explain(model, photos, method, layer=layer)
+
+
+@pytest.mark.parametrize("truth", [(1, 2, 30, 40), [(1, 2, 30, 40)], "Annotation/", None])
+def test_truth_that_is_no_box_is_refused_at_once(model, photos, truth):
+    with pytest.raises(sc.OptionError, match="truth is a Box or a list of them"):
+        sc.compare(model, photos[0], ["centre"], truth=truth)
+
+
+def test_a_box_of_another_photograph_is_refused(model, photos):
+    with pytest.raises(sc.OptionError, match="lies mostly outside the photograph"):
+        sc.compare(model, photos[0], ["centre"], truth=sc.Box(0, 0, 5000, 5000))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [(np.zeros((1, 3, 8, 8)), "got a ndarray"), (torch.zeros(0, 3, 8, 8), "an empty batch")],
+)
+def test_inputs_that_are_no_batch_are_refused(inputs, message):
+    with pytest.raises(sc.OptionError, match=message):
+        sc.attribute(torch.nn.Identity(), inputs)

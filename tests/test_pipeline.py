@@ -159,11 +159,79 @@ def test_reading_and_finishing_have_threads_of_their_own(model, specs, files, mo
     monkeypatch.setattr(pipeline, "load_image", load)
     finishers = {
         o.value
-        for o in explain_files(model, files, specs, lambda p, e: threading.current_thread().name)
+        for o in explain_files(
+            model, files, specs, lambda p, e: threading.current_thread().name, workers=1
+        )
     }
     assert names == {"decode_0"}
     assert finishers == {"finish_0"}
     assert workers() == []
+
+
+def test_several_images_are_finished_at_once_and_come_in_order(model, specs, files):
+    both = threading.Barrier(2, timeout=20)  # two must be inside to go on
+
+    def finish(path, explanations):
+        both.wait()
+        return explanations[0].photo.name
+
+    outcomes = list(explain_files(model, files, specs, finish, batch_size=2, workers=2))
+    assert [o.value for o in outcomes] == [path.name for path in files]
+
+
+@pytest.mark.parametrize(("threads", "beside"), [(1, False), (2, True)])
+def test_nothing_runs_beside_a_network_on_all_cores(
+    model, specs, files, monkeypatch, threads, beside
+):
+    """Torch has one thread here: all cores if there is one, not if there are two."""
+    real, seen = pipeline.explain_batch, []
+    started, busy = threading.Semaphore(0), []
+
+    def finish(path, explanations):
+        busy.append(path)
+        started.release()
+        time.sleep(0.05)
+        busy.remove(path)
+
+    def explain(model, photos, *args, **more):
+        seen.append(len(busy))
+        return real(model, photos, *args, **more)
+
+    monkeypatch.setattr(pipeline, "_cores", lambda: threads)
+    monkeypatch.setattr(pipeline, "explain_batch", explain)
+    outcomes = list(explain_files(model, files, specs, finish, batch_size=2))
+    assert [o.path for o in outcomes] == files
+    assert (max(seen) > 0) == beside
+
+
+def test_large_photographs_make_small_batches(model, specs, files, monkeypatch):
+    real, sizes = pipeline.explain_batch, []
+
+    def explain(model, photos, *args, **more):
+        sizes.append(len(photos))
+        return real(model, photos, *args, **more)
+
+    monkeypatch.setattr(pipeline, "explain_batch", explain)
+    monkeypatch.setattr(pipeline, "_BATCH_PIXELS", 3 * 24 * 30)  # photographs of 20 to 29 x 30
+    list(explain_files(model, files, specs, keep, batch_size=8))
+    assert sizes == [3, 2, 2, 2, 1]
+
+
+def test_a_photograph_larger_than_any_batch_is_a_batch(model, specs, files, monkeypatch):
+    monkeypatch.setattr(pipeline, "_BATCH_PIXELS", 1)
+    outcomes = list(explain_files(model, files[:3], specs, keep))
+    assert [o.error for o in outcomes] == [None] * 3
+
+
+def test_an_image_that_cannot_be_drawn_stops_no_other(model, specs, files):
+    def finish(path, explanations):
+        if path == files[1]:
+            raise ImageError("too long for a JPEG")
+        return path
+
+    outcomes = list(explain_files(model, files[:4], specs, finish))
+    assert [o.value for o in outcomes] == [files[0], None, *files[2:4]]
+    assert str(outcomes[1].error) == "too long for a JPEG"
 
 
 def test_closing_early_stops_the_threads(model, specs, files):

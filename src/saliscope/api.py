@@ -18,7 +18,7 @@ from saliscope.engine import (
     survey,
     unwrap,
 )
-from saliscope.errors import MethodError, OptionError, TargetError
+from saliscope.errors import MethodError, ModelError, OptionError, TargetError
 from saliscope.explainer import ClassTarget, explain_batch, resolve_specs
 from saliscope.explanation import Explanation, boxes_of
 from saliscope.images import ImageSource, load_image
@@ -77,10 +77,10 @@ def explain(
 
     Raises `ImageError`, `LayerError`, `MethodError`, `TargetError`; nothing is changed on the model, also then.
     """
-    model = load_model(model) if isinstance(model, str) else model
+    model = _model(model)
     sources = list(images) if isinstance(images, list | tuple) else [images]
     single = not isinstance(images, list | tuple)
-    specs = resolve_specs(model, [parse_method(method, layer=layer)])
+    specs = resolve_specs(model, [_single(method, layer)])
     if batch_size < 1:
         raise OptionError(f"batch_size is at least 1; got {batch_size}")
     if getattr(target, "shape", None) == ():  # a tensor or numpy scalar is a number
@@ -94,6 +94,32 @@ def explain(
         for found in explain_batch(model, photos, specs, target=chosen, space=target_space):
             results += found
     return results[0] if single else results
+
+
+def _model(given: Model | str) -> Model:
+    """A model as it is, or by name; a bare module does not say how a photograph becomes its input."""
+    if isinstance(given, nn.Module):
+        raise ModelError(
+            f"a {type(given).__name__} does not say how a photograph becomes its input: wrap it, "
+            "sc.Model(module, size=224, mean=..., std=...); tensors go through sc.attribute(module, inputs)"
+        )
+    return load_model(given) if isinstance(given, str) else given
+
+
+def _single(method: MethodLike, layer: str | None) -> MethodSpec:
+    """One method with its layer; a layer given twice, or to a method that has none, is a contradiction."""
+    if layer is not None and not isinstance(layer, str):
+        raise MethodError(
+            f"layer is one name; got {layer!r}. Several layers: sc.compare with method@layer, or sc.attribute"
+        )
+    spec = parse_method(method)
+    if layer is not None and spec.layer not in (None, layer):
+        raise MethodError(
+            f'two layers were given, "{spec.layer}" in "{spec}" and "{layer}"; give one'
+        )
+    if layer is not None and not spec.method.on_layer:
+        raise MethodError(f'{spec.method.name} is not read from a layer; leave out layer="{layer}"')
+    return parse_method(spec, layer=layer)
 
 
 def _check_targets(target: ClassTarget, images: int) -> None:
@@ -193,10 +219,23 @@ def compare(
         raise MethodError(
             'there is nothing to compare; name methods, e.g. ["cam", "grad-cam@layer4"]'
         )
-    model = load_model(model) if isinstance(model, str) else model
+    model = _model(model)
+    boxes, photo = tuple(boxes_of(truth)), load_image(image)
+    _check_truth(boxes, photo.size)
+    named = parse_protocol(protocol)
     specs = resolve_specs(model, [parse_method(m) for m in methods])
-    (found,) = explain_batch(model, [load_image(image)], specs, target=target, space=target_space)
-    return Comparison(tuple(found), tuple(boxes_of(truth)), parse_protocol(protocol), convention)
+    (found,) = explain_batch(model, [photo], specs, target=target, space=target_space)
+    return Comparison(tuple(found), boxes, named, convention)
+
+
+def _check_truth(boxes: Sequence[Box], size: tuple[int, int]) -> None:
+    """Refuse a box that was drawn on another photograph: more than half of it lies outside this one."""
+    for box in boxes:
+        if box.area and box.clip(size).area < 0.5 * box.area:
+            raise OptionError(
+                f"the annotated box {tuple(box)} lies mostly outside the photograph of {size[1]} x {size[0]} pixels; "
+                "boxes are x0, y0, x1, y1 in its own pixels"
+            )
 
 
 def attribute(
@@ -220,6 +259,7 @@ def attribute(
 
     Raises `LayerError`, `MethodError`, `TargetError`, `ModelError`. Nothing is left behind: no hooks, flags, gradients.
     """
+    _check_inputs(inputs)
     spec = _with_options(parse_method(method), options)
     listed = isinstance(layer, list | tuple)
     wanted: list[LayerLike | None] = list(layer) if listed else [layer]  # type: ignore[arg-type, list-item] # as said
@@ -236,6 +276,24 @@ def attribute(
     if not listed:
         return finished[0]
     return {_key(given, s): m for given, s, m in zip(wanted, specs, finished, strict=True)}
+
+
+def _check_inputs(inputs: Any) -> None:
+    values = inputs.values() if isinstance(inputs, dict) else inputs
+    tensors = (
+        [inputs]
+        if isinstance(inputs, Tensor)
+        else list(values)
+        if isinstance(inputs, tuple | list | dict)
+        else []
+    )
+    found = [t for t in tensors if isinstance(t, Tensor)]
+    if not found or not all(t.ndim and len(t) for t in found[:1]):
+        what = f"an empty batch {tuple(found[0].shape)}" if found else f"a {type(inputs).__name__}"
+        raise OptionError(
+            f"inputs are a tensor with at least one image, or a tuple or dict of arguments with one; got {what}. "
+            "Arrays become tensors by torch.from_numpy; photographs go through sc.explain"
+        )
 
 
 def _with_options(spec: MethodSpec, options: dict[str, Any]) -> MethodSpec:

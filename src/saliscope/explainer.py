@@ -41,7 +41,7 @@ class _Facts:
 
 
 def resolve_specs(model: Model, specs: Sequence[MethodSpec]) -> list[MethodSpec]:
-    """Fill in the recommended layers and replace aliases by native names.
+    """Fill in the recommended layers and replace aliases by native names (results keep the name that was written).
 
     Raises `LayerError` for an unknown layer and `MethodError` where CAM meets a network without pooling + linear head.
     """
@@ -57,8 +57,8 @@ def _resolve(model: Model, spec: MethodSpec) -> MethodSpec:
         check_head(model.survey, method, named)
         head = model.survey.head
         assert head is not None
-        return MethodSpec(method, named or head.layer)
-    return MethodSpec(method, named or recommended_layer(model.module, model.survey))
+        return MethodSpec(method, named or head.layer, spec.layer)
+    return MethodSpec(method, named or recommended_layer(model.module, model.survey), spec.layer)
 
 
 def explain_batch(
@@ -128,7 +128,7 @@ def _explanation(
         target=target,
         status=status_of(signed, saturated=saturated),
         method=str(spec.method),
-        layer=spec.layer,
+        layer=spec.written or spec.layer,
         model=facts.model.title,
         photo=facts.photo,
         predicted=_class(facts, int(facts.logits.argmax()), "logit"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from saliscope import pictures
 from saliscope.boxes import Box, BoxConvention, best_iou
+from saliscope.errors import OptionError
 from saliscope.frames import Frame
 from saliscope.images import Photo
 from saliscope.localization import NormaliseRule, Protocol, Status, parse_protocol
@@ -234,8 +235,14 @@ class Explanation:
 
 
 def boxes_of(truth: Box | Sequence[Box]) -> list[Box]:
-    """Take one annotated box or several as a list."""
-    return [truth] if isinstance(truth, Box) else list(truth)
+    """Take one annotated box or several as a list; `OptionError` for anything else than boxes."""
+    listed = [truth] if isinstance(truth, Box) else truth
+    if not isinstance(listed, list | tuple) or not all(isinstance(b, Box) for b in listed):
+        raise OptionError(
+            f"truth is a Box or a list of them, sc.Box(x0, y0, x1, y1) in image pixels; got {truth!r}. Files of "
+            "annotations are read by saliscope.data.find_truth"
+        )
+    return list(listed)
 
 
 def _sign(number: str) -> str:

@@ -471,8 +471,13 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(here, name)
+            path = Path(here, name)
+            if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            if (
+                path.is_file() or not path.exists()
+            ):  # a dead link is reported; a pipe would wait for ever
+                yield path
 
 
 def _natural(path: Path) -> tuple[list[list[str | int]], str]:

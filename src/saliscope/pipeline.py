@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,17 +14,19 @@ import torch
 from torch import Tensor
 
 from saliscope.engine import TargetSpace
-from saliscope.errors import MethodError, OptionError, SaliscopeError, TargetError
+from saliscope.errors import ImageError, MethodError, OptionError, SaliscopeError, TargetError
 from saliscope.explainer import ClassTarget, explain_batch
 from saliscope.explanation import Explanation
 from saliscope.frames import Frame
-from saliscope.images import Photo, load_image
+from saliscope.images import Photo, image_size, load_image
 from saliscope.methods import MethodSpec
 from saliscope.models import Model
 
 __all__ = ["Outcome", "explain_files"]
 
 T = TypeVar("T")
+
+_BATCH_PIXELS = 100_000_000  # 300 MB of decoded photographs; drawing takes a few times that
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +58,19 @@ def explain_files(
     top: int | None = None,
     space: TargetSpace = "logit",
     batch_size: int = 8,
+    workers: int | None = None,
 ) -> Generator[Outcome[T], None, None]:
     """Explain image files in batches and yield what `finish` makes of each, in the order of `paths`.
 
-    One thread decodes and preprocesses the next two batches while the network runs in the caller's thread; another calls
-    `finish(path, explanations)`, which may draw and write. At most three batches are decoded ahead, the one the network
-    works on included, and two wait to be finished. A file that cannot be read or explained yields its error and never
-    stops the others; where a batch does not fit in memory its images are tried one by one. What `finish` raises ends
-    the run, as does closing the generator; the image being finished then is finished, the others are dropped.
+    The network runs in the caller's thread. `workers` threads (default: one for each core, four at most) decode and
+    preprocess the next images, and as many call `finish(path, explanations)`, which may draw and write, at once for
+    several images. They work beside the network where it leaves cores free (it runs on a GPU, or on fewer threads than
+    there are cores), up to two batches ahead and two behind, else between two batches: a core taken from a network that
+    uses all of them halts the others too. Large photographs make small batches: 100 million pixels in each at most.
+
+    A file that cannot be read or explained yields its error and never stops the others; where a batch does not fit in
+    memory its images are tried one by one. What `finish` raises ends the run, unless it is an `ImageError` of that one
+    image, as does closing the generator; the images being finished then are finished, the others are dropped.
 
     Raises at once, before a file is read: `OptionError` for a batch size below 1, `TargetError` for `top` outside the
     classes or beside a target, `MethodError` for CAM of a probability.
@@ -78,7 +86,9 @@ def explain_files(
         )
         return [Outcome(r.path, explanations) for r, explanations in zip(batch, found, strict=True)]
 
-    return _stream(model, paths, explain, finish, batch_size)
+    count = min(4, _cores()) if workers is None else workers
+    beside = model.device.type != "cpu" or torch.get_num_threads() < _cores()
+    return _stream(_Line(model, explain, finish, batch_size, count, beside), paths)
 
 
 def _check(
@@ -105,32 +115,42 @@ def _check(
             )
 
 
-def _stream(
-    model: Model,
-    paths: Sequence[Path],
-    explain: Callable[[list[_Ready]], list[Outcome[list[Explanation]]]],
-    finish: Callable[[Path, list[Explanation]], T],
-    batch_size: int,
-) -> Generator[Outcome[T], None, None]:
-    with (
-        ThreadPoolExecutor(1, "decode") as decoder,
-        ThreadPoolExecutor(1, "finish") as finisher,
-    ):
-        ahead: deque[Future[_Ready | Outcome[T]]] = deque()
-        behind: deque[Future[Outcome[T]]] = deque()
-        waiting = iter(paths)
+@dataclass(frozen=True, eq=False)
+class _Line(Generic[T]):
+    """What the stream is made of; `beside`: decoding and finishing run while the network does."""
+
+    model: Model
+    explain: Callable[[list[_Ready]], list[Outcome[list[Explanation]]]]
+    finish: Callable[[Path, list[Explanation]], T]
+    batch_size: int
+    workers: int
+    beside: bool
+
+
+def _stream(line: _Line[T], paths: Sequence[Path]) -> Generator[Outcome[T], None, None]:
+    decoder = ThreadPoolExecutor(line.workers, "decode")
+    finisher = ThreadPoolExecutor(line.workers, "finish")
+    ahead: deque[list[Future[_Ready | Outcome[T]]]] = deque()
+    behind: deque[Future[Outcome[T]]] = deque()
+    batches = _batches(paths, line.batch_size)
+    with decoder, finisher:
         try:
             while True:
-                for path in _take(waiting, 3 * batch_size - len(ahead)):
-                    ahead.append(decoder.submit(_decode, model, path))
+                while len(ahead) < (3 if line.beside else 1) and (batch := next(batches, None)):
+                    ahead.append([decoder.submit(_decode, line.model, path) for path in batch])
                 if not ahead:
                     break
-                batch = [ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))]
-                explained = iter(_tolerant(explain, [b for b in batch if isinstance(b, _Ready)]))
-                for item in batch:
+                ready = [future.result() for future in ahead.popleft()]
+                while behind and not line.beside:
+                    yield behind.popleft().result()
+                explained = iter(
+                    _tolerant(line.explain, [r for r in ready if isinstance(r, _Ready)])
+                )
+                for item in ready:
                     done = item if isinstance(item, Outcome) else next(explained)
-                    behind.append(finisher.submit(_finished, finish, done))
-                while len(behind) > batch_size or (behind and behind[0].done()):
+                    behind.append(finisher.submit(_finished, line.finish, done))
+                del ready, explained
+                while len(behind) > line.batch_size or (behind and behind[0].done()):
                     yield behind.popleft().result()
             while behind:
                 yield behind.popleft().result()
@@ -139,11 +159,35 @@ def _stream(
             finisher.shutdown(wait=False, cancel_futures=True)
 
 
-def _take(paths: Iterator[Path], count: int) -> Iterator[Path]:
-    for _ in range(count):
-        if (path := next(paths, None)) is None:
-            return
-        yield path
+def _batches(paths: Sequence[Path], size: int) -> Iterator[list[Path]]:
+    """Cut paths into batches of `size` images and of `_BATCH_PIXELS`, whichever is reached first."""
+    batch: list[Path] = []
+    pixels = 0
+    for path in paths:
+        more = _pixels(path)
+        if batch and (len(batch) == size or pixels + more > _BATCH_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(path)
+        pixels += more
+    if batch:
+        yield batch
+
+
+def _pixels(path: Path) -> int:
+    """How many pixels a file holds by its header; 0 where it cannot be read, which decoding it will say."""
+    try:
+        height, width = image_size(path)
+    except (SaliscopeError, OSError):
+        return 0
+    return height * width
+
+
+def _cores() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _decode(model: Model, path: Path) -> _Ready | Outcome[T]:
@@ -181,4 +225,7 @@ def _finished(
 ) -> Outcome[T]:
     if done.error is not None:
         return Outcome(done.path, error=done.error)
-    return Outcome(done.path, finish(done.path, done.value))  # type: ignore[arg-type] # no error: explanations
+    try:
+        return Outcome(done.path, finish(done.path, done.value))  # type: ignore[arg-type] # no error: explanations
+    except ImageError as err:  # of this one picture, such as one too long for a JPEG
+        return Outcome(done.path, error=err)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from saliscope.boxes import Box, best_iou
-from saliscope.data import TruthSource
+from saliscope.data import Truth, TruthSource
 from saliscope.errors import DataError, SaliscopeError
 from saliscope.explanation import Explanation
 from saliscope.keeping import file_base, maps_npz
@@ -67,7 +67,7 @@ class ResultFolder:
 
     For each image: one overlay (`.overlay.jpg`) for each explanation, one `.panel.jpg` and one `.npz` with the raw maps.
     `results.json` and `results.csv` have a row for each explanation, and one for each image that failed, in the order of
-    `stems`. `unannotated` counts the images on which `truth` has no box.
+    `stems`. Several threads may write different images.
     """
 
     folder: Path
@@ -75,8 +75,13 @@ class ResultFolder:
     stems: dict[Path, str]
     truth: TruthSource | Box | None = None
     model: str = ""
-    unannotated: int = 0
+    _unannotated: set[Path] = field(default_factory=set)
     _rows: dict[Path, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def unannotated(self) -> int:
+        """How many of the images so far have no box in the annotations."""
+        return len(self._unannotated)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -105,7 +110,10 @@ class ResultFolder:
         An annotation that cannot be read stops nothing: the IoU is undefined and the message says why. Raises
         `DataError` where the files cannot be written, which the next image would meet too.
         """
-        truth, problem = self._truth(path, explanations[0])
+        judged = self._truth(path, explanations)
+        # One photograph is drawn for all targets: its annotated boxes are shown where they hold for each of them.
+        same = len({boxes for boxes, _ in judged.values()}) == 1
+        truth = judged[explanations[0].target.index][0] if same else ()
         stem, look = self.stems[path], self.look
         views = [View(e, look.protocol, look.normalise) for e in explanations]
         several = len({e.target.index for e in explanations}) > 1
@@ -124,7 +132,9 @@ class ResultFolder:
             raise DataError(
                 f"the pictures of {path.name} are not written: {err.strerror or err} ({err.filename or self.folder})"
             ) from None
-        self._rows[path] = [self._row(path, view, truth, problem) for view in views]
+        self._rows[path] = [
+            self._row(path, view, *judged[view.explanation.target.index]) for view in views
+        ]
         return self._rows[path]
 
     def failed(self, path: Path, error: Exception) -> dict[str, Any]:
@@ -156,16 +166,21 @@ class ResultFolder:
                 f"the table of results is not written: {err.strerror or err} ({err.filename or self.folder})"
             ) from None
 
-    def _truth(self, path: Path, first: Explanation) -> tuple[Sequence[Box], str | None]:
+    def _truth(
+        self, path: Path, explanations: Sequence[Explanation]
+    ) -> dict[int | None, tuple[tuple[Box, ...], str | None]]:
+        """For each target the annotated boxes it is judged by, or why there are none."""
+        labels = {e.target.index: e.target.label for e in explanations}
         if self.truth is None or isinstance(self.truth, Box):
-            return ([] if self.truth is None else [self.truth]), None
+            boxes = () if self.truth is None else (self.truth,)
+            return dict.fromkeys(labels, (boxes, None))
         try:
-            found = self.truth.find(path, size=first.photo.size)
+            found = self.truth.find(path, size=explanations[0].photo.size)
         except DataError as err:
-            return (), f"explained, but without IoU: {err}"
-        boxes = () if found is None else found.boxes_of()
-        self.unannotated += not boxes
-        return boxes, None
+            return dict.fromkeys(labels, ((), f"explained, but without IoU: {err}"))
+        if found is None or not found.boxes:
+            self._unannotated.add(path)
+        return {index: _boxes_for(found, label) for index, label in labels.items()}
 
     def _row(
         self, path: Path, view: View, truth: Sequence[Box], problem: str | None
@@ -190,6 +205,13 @@ class ResultFolder:
             "seconds": round(e.seconds, 6),
             "message": problem,
         }
+
+
+def _boxes_for(found: Truth | None, label: str | None) -> tuple[tuple[Box, ...], str | None]:
+    try:
+        return (() if found is None else found.boxes_for(label)), None
+    except DataError as err:
+        return (), f"explained, but without IoU: {err}"
 
 
 def _reason(path: Path, error: Exception) -> str:

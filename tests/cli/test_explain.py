@@ -469,7 +469,7 @@ def test_no_memory_for_one_image(run, place, monkeypatch):
         (["--num-classes", "0"], "num_classes must be at least 1"),
         (["--labels", "nowhere.txt"], "label file nowhere.txt cannot be read"),
         (["--labels", "../net.py"], "has an empty line 1"),
-        (["--labels", "../four.txt"], "names 4 classes, but"),
+        (["--labels", "../four.txt"], "4 labels for the"),
         (["--truth", "1,2,3"], "--truth is 4 numbers"),
         (["--truth", "9,9,1,1"], "x0 <= x1"),
         (["--truth", "nowhere"], "no annotation file or folder nowhere"),

@@ -204,7 +204,7 @@ def test_layers(run, place):
     done = run("layers", f"{place / 'net.py'}:build", "--size", "64", net=False)
     assert (done.code, done.err) == (0, "")
     names = [line.removeprefix("*").split()[0] for line in done.out.splitlines()[2:]]
-    assert names == ["features.0", "features.1", "features.2", "features.3", "features", "pool"]
+    assert names == ["features.0", "features.1", "features.2", "features.3", "features"]
     assert [line.split()[1] for line in done.out.splitlines() if line.startswith("*")] == [
         "features"
     ]

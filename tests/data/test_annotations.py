@@ -280,3 +280,17 @@ def test_a_missing_source_and_a_missing_photograph(tmp_path):
         find_truth("x.png", tmp_path / "nothing")
     with pytest.raises(ImageError, match=r"there is no file .*x\.png"):
         find_truth(tmp_path / "x.png", written(tmp_path / "truth", voc(ONE)))
+
+
+def test_boxes_of_the_target_among_several_classes():
+    chair, dog = Box(0, 0, 9, 9), Box(1, 1, 3, 3)
+    mixed = Truth((10, 10), ((chair, "chair"), (dog, "Golden_Retriever")))
+    assert mixed.boxes_for("golden retriever") == (dog,)
+    with pytest.raises(
+        DataError, match=r'chair, Golden_Retriever.*other classes than the target, "cat"'
+    ):
+        mixed.boxes_for("cat")
+    with pytest.raises(DataError, match="a class without a label"):
+        mixed.boxes_for(None)
+    assert Truth(None, ((dog, "dog"), (chair, "dog"))).boxes_for("beagle") == (dog, chair)
+    assert Truth(None, ()).boxes_for("beagle") == ()

@@ -296,3 +296,17 @@ def test_flipping_flips_a_rotated_box(name, seed):
     box = find_box(heat, name)
     flipped = find_box(heat[:, ::-1], name)
     np.testing.assert_allclose(list(flipped), [80 - box.x1, box.y0, 80 - box.x0, box.y1], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_a_box_never_reaches_what_was_not_seen(name):
+    heat = np.full((40, 60), np.nan, np.float32)
+    y, x = np.mgrid[0:20, 0:30]
+    heat[10:30, 20:50] = np.exp(
+        -(((x - y) / 4.0) ** 2)
+    )  # a diagonal band: its rotated rectangle sticks out
+    box = find_box(heat, name)
+    assert box.x0 >= 20
+    assert box.y0 >= 10
+    assert box.x1 <= 50
+    assert box.y1 <= 30

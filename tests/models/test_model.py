@@ -205,3 +205,42 @@ def test_other_input_sizes_than_the_models(nets):
         rtol=1e-4,
         atol=1e-6,
     )
+
+
+def test_refresh_takes_up_what_leaves_no_trace(nets):
+    module = nets.gap()
+    model = sc.Model(module, (24, 16))
+    x = torch.randn(1, 3, 24, 16)
+    before = sc.attribute(model, x, 0, method="cam")
+    module.fc.weight.data.mul_(2)  # the version counter of the parameter does not see this
+    model.refresh()
+    torch.testing.assert_close(sc.attribute(model, x, 0, method="cam"), 2 * before)
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], list("abcdef")])
+def test_labels_of_another_number_are_refused(nets, labels):
+    with pytest.raises(sc.OptionError, match=f"{len(labels)} labels for the 5 classes"):
+        sc.Model(nets.gap(), (24, 16), labels=labels).num_classes  # noqa: B018 - looking is the test
+
+
+def test_labels_are_no_text(nets):
+    with pytest.raises(sc.OptionError, match="labels are a list of names"):
+        sc.Model(nets.gap(), (24, 16), labels="abcde")
+
+
+def test_a_softmax_at_the_end_is_said(nets, caplog):
+    sc.Model(torch.nn.Sequential(nets.gap(), torch.nn.Softmax(1)), (24, 16)).survey  # noqa: B018
+    assert "returns probabilities" in caplog.text
+    caplog.clear()
+    sc.Model(nets.gap(), (24, 16)).survey  # noqa: B018
+    assert not caplog.text
+
+
+def test_a_pruned_network_is_explained(nets):
+    from torch.nn.utils import prune
+
+    module = nets.gap()
+    prune.l1_unstructured(module.conv1, "weight", amount=0.5)
+    x = torch.randn(1, 3, 24, 16)
+    raw = sc.attribute(module, x, 0, layer="conv2")
+    torch.testing.assert_close(sc.attribute(sc.Model(module, (24, 16)), x, 0, layer="conv2"), raw)

@@ -27,7 +27,7 @@ class Lazy(dict):
 
 CONTAINERS = {
     "a tensor": LOGITS,
-    "a tuple": (GRID, LOGITS, torch.randn(2, 4)),
+    "a tuple": (GRID, LOGITS, torch.randn(2, 5)),
     "a list": [LOGITS],
     "named fields": Pair(LOGITS, torch.randn(2, 5)),
     "an object": Answer(None, LOGITS),
@@ -70,6 +70,10 @@ def test_transformers_outputs():
         (None, "an object of type NoneType"),
         ("text", "str"),
         ((), "a tuple with nothing"),
+        (
+            (torch.randn(2, 8), LOGITS),
+            r"a tuple with a float32 tensor \(2, 8\), a float32 tensor \(2, 5\)",
+        ),
         ([GRID, "x"], r"a list with a float32 tensor \(2, 5, 3, 3\), str"),
         (
             {"a": LOGITS, "b": LOGITS},

@@ -75,6 +75,7 @@ def compare(
     """
     from saliscope.api import compare as run
     from saliscope.boxes import Box
+    from saliscope.data import TruthSource
     from saliscope.images import load_image
 
     network, aim = network or ModelOptions(), aim or OneTarget()
@@ -86,18 +87,22 @@ def compare(
     boxes: tuple[Box, ...] = ()
     if isinstance(source, Box):
         boxes = (source,)
-    elif source is not None:
+    found = None
+    if isinstance(source, TruthSource):
         found = source.find(image, size=photo.size)
         if found is None:
             raise OptionError(f"{truth} annotates nothing on {image.name}; check --truth")
-        boxes = found.boxes_of()
     model = network.load()
+    target = None if aim.target is None else model.class_index(aim.target)
+    if found is not None:
+        explained = run(model, photo, ["centre"], target=target).explanations[0].target
+        boxes = found.boxes_for(explained.label)
     comparison = run(
         model,
         photo,
         methods or default_methods(model),
         truth=boxes,
-        target=None if aim.target is None else model.class_index(aim.target),
+        target=target,
         target_space=aim.target_space,
         protocol=protocol,
         convention=convention,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from saliscope.errors import DataError, OptionError
+from saliscope.errors import OptionError
 
 if TYPE_CHECKING:
     from saliscope.boxes import Box
@@ -79,11 +79,6 @@ class ModelOptions:
         model.preprocessing = changed = self._changed(own)
         if changed.resize != own.resize or changed.size != own.size:
             model.preprocessing = replace(changed, shorter=None)
-        if self.labels is not None and len(model.labels or ()) != model.num_classes:
-            raise DataError(
-                f"{self.labels} names {len(model.labels or ())} classes, but {model.name} tells {model.num_classes} "
-                "apart; give one name for each, in order"
-            )
         return model
 
     def _changed(self, own: Preprocessing) -> Preprocessing:

@@ -40,6 +40,29 @@ class Truth:
         """The boxes of one label, or of all."""
         return tuple(box for box, name in self.boxes if label is None or name == label)
 
+    def boxes_for(self, label: str | None) -> tuple[Box, ...]:
+        """The boxes that a map of the class called `label` is judged by.
+
+        Where all objects bear one name (or none), they are what the photograph was annotated for: all of them. Where the
+        names differ, those that match `label` but for case, spaces, `-` and `_`. Raises `DataError` where none does: a
+        chair is no ground truth for a dog.
+        """
+        names = list(dict.fromkeys(name for _, name in self.boxes))
+        if len(names) < 2:
+            return self.boxes_of()
+        wanted = tuple(box for box, name in self.boxes if _folded(name) == _folded(label or ""))
+        if not wanted:
+            target = f'"{label}"' if label else "a class without a label"
+            raise DataError(
+                f"the annotated objects ({', '.join(names)}) are of other classes than the target, {target}; name the "
+                "classes as the annotation does (labels), or give the box itself"
+            )
+        return wanted
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", " ").replace("-", " ").strip()
+
 
 def read_voc(path: StrPath, *, corners: Corners = "half-open") -> Truth:
     """Read the boxes of a VOC XML file, with or without the ending `.xml`.

@@ -188,7 +188,9 @@ def _fits(conv: nn.Module, norm: nn.Module) -> bool:
     # Only convolutions known to use their weight as it stands; a weight-standardised one would undo the folding.
     plain = type(conv) is nn.Conv2d or type(conv).__name__ == "Conv2dSame"
     known = type(norm) is nn.BatchNorm2d or type(norm).__name__ == "BatchNormAct2d"
-    if not (plain and known) or "parametrizations" in conv._modules:
+    # A weight that a hook computes (pruning, weight norm) is no parameter, and a hook may look at what is folded away.
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (conv, norm))
+    if not (plain and known) or hooked or conv._parameters.get("weight") is None:
         return False
     assert isinstance(norm, _BatchNorm)
     return norm.running_mean is not None and norm.running_var is not None

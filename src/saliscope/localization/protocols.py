@@ -138,7 +138,7 @@ def find_box(heat: NDArray[np.floating], protocol: str | Protocol = "yang2025") 
 
     `heat` (H, W) holds raw, signed values in the image frame, upsampled and not yet normalised; NaN marks pixels the network
     never saw, which are no foreground and do not count for minimum and maximum. The box is half-open in image pixels, cut
-    to the image, and fractional where it bounds a rotated rectangle.
+    to the part the network saw, and fractional where it bounds a rotated rectangle.
 
     What the papers do not say: parts are 8-connected; ties go to the part with the highest value, then to reading order;
     a rotated rectangle runs through pixel centres, so its bounds [min, max] become [min, max + 1]: a blob of 10 x 6 pixels
@@ -150,7 +150,7 @@ def find_box(heat: NDArray[np.floating], protocol: str | Protocol = "yang2025") 
     protocol = parse_protocol(protocol)
     mask = _foreground(heat, protocol)
     part = None if mask is None else _largest(mask, heat, protocol)
-    return None if part is None else _box(part, heat.shape, protocol)
+    return None if part is None else _box(part, heat, protocol)
 
 
 def find_region(heat: NDArray[np.floating], protocol: str | Protocol = "yang2025") -> Region | None:
@@ -165,7 +165,7 @@ def find_region(heat: NDArray[np.floating], protocol: str | Protocol = "yang2025
     _, labels = cv2.connectedComponents(mask, connectivity=8)
     x, y = part.outline[0]
     chosen = labels == labels[y, x]
-    return Region(_box(part, heat.shape, protocol), chosen, smallest_rectangle(part.outline))
+    return Region(_box(part, heat, protocol), chosen, smallest_rectangle(part.outline))
 
 
 def _foreground(heat: NDArray[np.floating], protocol: Protocol) -> NDArray[np.uint8] | None:
@@ -187,9 +187,22 @@ def _largest(
     return pick(mask, heat)
 
 
-def _box(part: Component, shape: tuple[int, ...], protocol: Protocol) -> Box:
+def _box(part: Component, heat: NDArray[np.floating], protocol: Protocol) -> Box:
     if protocol.shape == "tight":
         return Box(*part.bounds)
     corners = smallest_rectangle(part.outline)
     (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
-    return Box(x0, y0, x1 + 1, y1 + 1).clip((shape[0], shape[1]))
+    left, top, right, bottom = _seen(heat)
+    return Box(
+        min(max(x0, left), right),
+        min(max(y0, top), bottom),
+        min(max(x1 + 1, left), right),
+        min(max(y1 + 1, top), bottom),
+    )
+
+
+def _seen(heat: NDArray[np.floating]) -> tuple[int, int, int, int]:
+    """The half-open bounds of the pixels the network saw; a box never reaches beyond them."""
+    seen = ~np.isnan(heat)
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

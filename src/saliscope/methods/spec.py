@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from saliscope.errors import MethodError, nearest
@@ -30,6 +30,8 @@ class MethodSpec:
 
     method: Method
     layer: str | None = None
+    written: str | None = field(default=None, compare=False)
+    """The layer as the user wrote it, where that is an alias; results show it."""
 
     def __str__(self) -> str:
         name, *options = str(self.method).split(":")
@@ -46,6 +48,10 @@ def parse_method(text: str | Method | MethodSpec, *, layer: str | None = None) -
         return text if text.layer or not layer else _at(text.method, layer)
     if isinstance(text, Method):
         return _at(text, layer)
+    if not isinstance(text, str):
+        raise MethodError(
+            f"a method is written name, name@layer or name@layer:option=value; got {text!r}. Several: sc.compare"
+        )
     head, *assignments = text.strip().split(":")
     name, at, written_layer = head.partition("@")
     if at and not written_layer:

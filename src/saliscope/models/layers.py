@@ -46,6 +46,7 @@ def describe_layers(module: nn.Module, survey: Survey, size: tuple[int, int]) ->
             cam=facts.name in pooled,
         )
         for facts in survey.layers
+        if facts.shape[1] * facts.shape[2] > 1  # a map of one cell points nowhere
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from saliscope.models.preprocessing import (
     Preprocessing,
     Resize,
 )
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Model", "Precision", "usable_device"]
 
@@ -74,6 +77,10 @@ class Model:
             shorter,
             interpolation,
         )
+        if isinstance(labels, str):
+            raise OptionError(
+                f'labels are a list of names, one for each class; got the text "{labels[:40]}"'
+            )
         self.labels = tuple(map(str, labels)) if labels is not None else None
         self.name = name or type(self.module).__name__
         self.weights = weights
@@ -105,8 +112,15 @@ class Model:
             self._notice_changes()
             if self._survey is None:
                 with _neutral(self.module):
-                    self._survey = survey(self.module, self._noise(), read=logits_of)
+                    found = survey(self.module, self._noise(), read=logits_of)
+                self._check(found.logits)
+                self._survey = found
             return self._survey
+
+    def refresh(self) -> None:
+        """Forget the private copies: for changes that leave no trace, as `parameter.data.mul_()`, `norm.eps = ...`."""
+        with self._lock:
+            self._state, self._survey, self._networks = (), None, {}
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -181,6 +195,21 @@ class Model:
     def label(self, index: int) -> str | None:
         """The name of a class, None where the model has no labels for it."""
         return self.labels[index] if self.labels is not None and index < len(self.labels) else None
+
+    def _check(self, logits: Tensor) -> None:
+        """Refuse labels of another number than the classes; say that a network ends in a softmax."""
+        classes = logits.shape[1]
+        if self.labels is not None and len(self.labels) != classes:
+            raise OptionError(
+                f"{len(self.labels)} labels for the {classes} classes of {self.name}; give one for each class, in order"
+            )
+        rows = logits.float()
+        if classes > 1 and bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all()):
+            log.warning(
+                "%s returns probabilities: its logits are hidden behind a softmax, and that is what is explained; "
+                "return the logits instead",
+                self.name,
+            )
 
     def _make(self, facts: Survey, dtype: torch.dtype, keep: Sequence[str]) -> Prepared:
         with _neutral(self.module):

@@ -20,7 +20,7 @@ def logits_of(output: Any) -> Tensor:
 
     A float tensor (B, N) is returned as it is, (B, 1) of a one-logit network too. An object with `.logits`
     (transformers, GoogLeNet, Inception) gives these. A dict gives "logits", "out", "scores" or "prediction", or its
-    only (B, N) tensor; a tuple or list its first. Raises ModelError, naming what was found, for anything else.
+    only (B, N) tensor; a tuple or list its first, where all have one width (main and auxiliary logits). Raises ModelError, naming what was found, for anything else.
     """
     found = _search(output)
     if found is None:
@@ -53,7 +53,10 @@ def _in_mapping(output: Mapping[Any, Any]) -> Tensor | None:
 
 
 def _first(output: Iterable[Any]) -> Tensor | None:
-    return next((value for value in output if _is_logits(value)), None)
+    """The first (B, N) tensor; None where others of another width make it a guess."""
+    fitting = [value for value in output if _is_logits(value)]
+    widths = {value.shape[1] for value in fitting}
+    return fitting[0] if len(widths) == 1 else None
 
 
 def _tensor(value: Any) -> Tensor:

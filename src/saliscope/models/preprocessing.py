@@ -204,8 +204,10 @@ def _check_size(size: tuple[int, int], shorter: int | None) -> None:
 def _check_colours(
     mean: tuple[float, ...], std: tuple[float, ...], fill: tuple[int, ...] | None
 ) -> None:
-    if len(mean) != 3 or not all(map(math.isfinite, mean)):
-        raise OptionError(f"mean is three finite numbers, RGB, for pixels in [0, 1]; got {mean}")
+    if len(mean) != 3 or not all(0 <= value <= 1 for value in mean):
+        raise OptionError(
+            f"mean is three numbers in [0, 1], RGB, since pixels are divided by 255 first; got {tuple(mean)}"
+        )
     if len(std) != 3 or not all(math.isfinite(value) and value > 0 for value in std):
         raise OptionError(f"std is three numbers above 0, RGB, for pixels in [0, 1]; got {std}")
     if fill is not None and (len(fill) != 3 or not all(0 <= value <= 255 for value in fill)):
