@@ -214,7 +214,7 @@ def test_large_photographs_make_small_batches(model, specs, files, monkeypatch):
     monkeypatch.setattr(pipeline, "explain_batch", explain)
     monkeypatch.setattr(pipeline, "_BATCH_PIXELS", 3 * 24 * 30)  # photographs of 20 to 29 x 30
     list(explain_files(model, files, specs, keep, batch_size=8))
-    assert sizes == [3, 2, 2, 2, 1]
+    assert sizes == [3, 3, 2, 2]
 
 
 def test_a_photograph_larger_than_any_batch_is_a_batch(model, specs, files, monkeypatch):

@@ -52,7 +52,8 @@ class View:
         """The box: see `Explanation.box`."""
         if has_no_box(self.explanation.status):
             return None
-        return find_box(self.signed, self.protocol)
+        scaled = self.heat if self.rule == self.protocol.rule else None
+        return find_box(self.signed, self.protocol, scaled=scaled)
 
 
 def overlay_of(view: View, *, alpha: float = 0.5, colormap: str = pictures.COLORMAP) -> Pixels:

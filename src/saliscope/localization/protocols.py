@@ -133,7 +133,12 @@ class Region:
     corners: NDArray[np.float64]
 
 
-def find_box(heat: NDArray[np.floating], protocol: str | Protocol = "yang2025") -> Box | None:
+def find_box(
+    heat: NDArray[np.floating],
+    protocol: str | Protocol = "yang2025",
+    *,
+    scaled: NDArray[np.float32] | None = None,
+) -> Box | None:
     """Turn a heatmap into one box by a named protocol.
 
     `heat` (H, W) holds raw, signed values in the image frame, upsampled and not yet normalised; NaN marks pixels the network
@@ -144,11 +149,13 @@ def find_box(heat: NDArray[np.floating], protocol: str | Protocol = "yang2025") 
     a rotated rectangle runs through pixel centres, so its bounds [min, max] become [min, max + 1]: a blob of 10 x 6 pixels
     gets its own 10 x 6 box. See `largest_contour` and `smallest_rectangle`.
 
+    `scaled` is `normalise(heat, protocol.rule)`, where the caller has it already.
+
     None where there is nothing to find: a constant map (`is_constant`), nothing above the threshold, an infinite value, no seen pixel.
     Raises `OptionError` for an unknown protocol and for a heatmap that is not two-dimensional.
     """
     protocol = parse_protocol(protocol)
-    mask = _foreground(heat, protocol)
+    mask = _foreground(heat, protocol, scaled)
     part = None if mask is None else _largest(mask, heat, protocol)
     return None if part is None else _box(part, heat, protocol)
 
@@ -168,13 +175,15 @@ def find_region(heat: NDArray[np.floating], protocol: str | Protocol = "yang2025
     return Region(_box(part, heat, protocol), chosen, smallest_rectangle(part.outline))
 
 
-def _foreground(heat: NDArray[np.floating], protocol: Protocol) -> NDArray[np.uint8] | None:
+def _foreground(
+    heat: NDArray[np.floating], protocol: Protocol, scaled: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8] | None:
     """The uint8 mask (H, W) of what passes the threshold; None for a map that cannot have one."""
     if heat.ndim != 2:
         raise OptionError(f"a heatmap has shape (H, W); got {heat.shape}: give one map at a time")
     if np.isinf(heat).any() or is_constant(*finite_range(heat)):
         return None
-    scaled = normalise(heat, protocol.rule)
+    scaled = normalise(heat, protocol.rule) if scaled is None else scaled
     limit = np.float32(protocol.threshold)
     passed = scaled > limit if protocol.strict else scaled >= limit  # NaN passes neither
     return passed.view(np.uint8)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,41 +72,55 @@ def panel(
     is the width of one picture; photographs are shrunk to it, never enlarged beyond 120 pixels. Long captions end in an
     ellipsis. No rows: the photograph alone. Raises `OptionError` for `width` under 16.
     """
-    from PIL import Image, ImageDraw
+    from PIL import ImageDraw
 
     if width < 16:
         raise OptionError(f"a panel's pictures are at least 16 pixels wide; got width={width}")
     cell = cell_size(photo.shape[:2], width)
     column = max(cell[1], min(width, 150))
     caption = 2 * _LINE + 4 if any(row.note for row in rows) else _LINE + 4
-    head = _LINE + 6 if title else 0
+    head = _MARGIN + (_LINE + 6 if title else 0)
     step = caption + cell[0] + 14
-    total = (
-        2 * _MARGIN + 3 * column + 2 * _GAP,
-        2 * _MARGIN + head + step * max(len(rows), 1) + _LINE - 4,
+    across, foot = 2 * _MARGIN + 3 * column + 2 * _GAP, _LINE + 10 + _MARGIN
+    sheet = np.full(
+        (head + step * max(len(rows), 1) + _LINE - 4 + _MARGIN, across, 3), _PAPER[0], np.uint8
     )
-    sheet = Image.new("RGB", total, _PAPER)
-    draw = ImageDraw.Draw(sheet)
+    room = across - 2 * _MARGIN
     if title:
-        _write(draw, (_MARGIN, _MARGIN), title, _TITLE + 1, total[0] - 2 * _MARGIN, bold=True)
+        with _strip(sheet, 0, head) as strip:
+            _write(ImageDraw.Draw(strip), (_MARGIN, _MARGIN), title, _TITLE + 1, room, bold=True)
     small = shrink_photo(photo, cell)
     scale = (cell[1] / photo.shape[1], cell[0] / photo.shape[0])
     marked = _with_boxes(small, truth, None, scale)
-    cells = [] if rows else [((_MARGIN, _MARGIN + head + caption), marked)]
     for index, row in enumerate(rows):
-        top = _MARGIN + head + index * step
-        _caption(draw, row, top, total[0] - 2 * _MARGIN)
+        top = head + index * step
+        with _strip(sheet, top, caption) as strip:
+            _caption(ImageDraw.Draw(strip), row, 0, room)
         heat = shrink_heat(row.heat, cell)
         coloured = colourise(heat, colormap=colormap)
         mixed = _with_boxes(blend(small, heat, alpha=alpha, colormap=colormap), truth, row, scale)
         for place, picture in enumerate((marked, coloured, mixed)):
             left = _MARGIN + place * (column + _GAP)
-            cells.append(((left, top + caption), stamp(picture, row.status) if place else picture))
-    _key(sheet, draw, rows, footnote, truth=bool(truth), colormap=colormap)
-    finished = np.array(sheet)
-    for (left, top), pixels in cells:
-        finished[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    return finished
+            _paste(sheet, top + caption, left, stamp(picture, row.status) if place else picture)
+    if not rows:
+        _paste(sheet, head + caption, _MARGIN, marked)
+    with _strip(sheet, sheet.shape[0] - foot, foot) as strip:
+        _key(strip, rows, footnote, truth=bool(truth), colormap=colormap)
+    return sheet
+
+
+@contextmanager
+def _strip(sheet: Pixels, top: int, height: int) -> Iterator[Image.Image]:
+    """Draw on rows `top` to `top + height` of a sheet: only where words stand do pixels go to Pillow and back."""
+    from PIL import Image
+
+    strip = Image.new("RGB", (sheet.shape[1], height), _PAPER)
+    yield strip
+    sheet[top : top + height] = np.asarray(strip)
+
+
+def _paste(sheet: Pixels, top: int, left: int, picture: Pixels) -> None:
+    sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
 
 
 def cell_size(size: tuple[int, ...], width: int) -> tuple[int, int]:
@@ -226,8 +241,7 @@ def _write_right(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, 
 
 
 def _key(
-    sheet: Image.Image,
-    draw: ImageDraw.ImageDraw,
+    strip: Image.Image,
     rows: Sequence[PanelRow],
     footnote: str,
     *,
@@ -235,13 +249,14 @@ def _key(
     colormap: str,
 ) -> None:
     """Write what the colours mean along the lower edge: the value range, the annotated box, the hatching."""
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
-    left, middle = _MARGIN, sheet.height - _MARGIN - 6
+    draw = ImageDraw.Draw(strip)
+    left, middle = _MARGIN, strip.height - _MARGIN - 6
     if rows:
         bar = np.broadcast_to(colour_table(colormap)[np.arange(96) * 255 // 95], (10, 96, 3))
         draw.text((left, middle), "0", _SOFT, font(_NOTE), anchor="lm")
-        sheet.paste(Image.fromarray(np.ascontiguousarray(bar)), (left + 14, middle - 5))
+        strip.paste(Image.fromarray(np.ascontiguousarray(bar)), (left + 14, middle - 5))
         draw.text((left + 116, middle), "1", _SOFT, font(_NOTE), anchor="lm")
         left += 140
     if truth:
@@ -250,4 +265,4 @@ def _key(
         left += 104
     if any(np.isnan(row.heat).any() for row in rows):
         footnote = "hatched: not seen   " + footnote
-    _write(draw, (left, middle - 9), footnote, _NOTE, sheet.width - left - _MARGIN, ink=_SOFT)
+    _write(draw, (left, middle - 9), footnote, _NOTE, strip.width - left - _MARGIN, ink=_SOFT)
