@@ -47,7 +47,8 @@ def main() -> None:
             map_batch(network, inputs[start : start + step], specs)
 
     def whole() -> None:
-        folder = ResultFolder(place, Look(parse_protocol("yang2025")), unique_stems(paths))
+        fresh = Path(tempfile.mkdtemp(dir=place))
+        folder = ResultFolder(fresh, Look(parse_protocol("yang2025")), unique_stems(paths))
         folder.prepare()
         for outcome in explain_files(model, paths, specs, folder.write, batch_size=step):
             if outcome.error is not None:

@@ -244,3 +244,20 @@ def test_a_pruned_network_is_explained(nets):
     x = torch.randn(1, 3, 24, 16)
     raw = sc.attribute(module, x, 0, layer="conv2")
     torch.testing.assert_close(sc.attribute(sc.Model(module, (24, 16)), x, 0, layer="conv2"), raw)
+
+
+@pytest.mark.parametrize("layers", [["conv2"], ["bn1", "conv2"], ["bn1", "act1", "conv2", "act2"]])
+def test_a_model_learns_where_an_operation_in_place_follows(nets, layers):
+    model = sc.Model(nets.gap("inplace"), (24, 16))
+    plain = nets.gap("module")
+    plain.load_state_dict(model.module.state_dict())
+    plain.act1.inplace = plain.act2.inplace = False
+    x = torch.randn(2, 3, 24, 16)
+    wanted = sc.attribute(plain, x, 1, layer=layers, relu=False)
+    network, passes = model.network(layers), []
+    network.module.register_forward_pre_hook(lambda *_: passes.append(1))
+    for expected_passes in (2, 3, 4):  # the first is made twice, the others once
+        found = sc.attribute(model, x, 1, layer=layers, relu=False)
+        for layer in layers:
+            torch.testing.assert_close(found[layer], wanted[layer], rtol=1e-4, atol=1e-6)
+        assert len(passes) == expected_passes

@@ -21,14 +21,16 @@ __all__ = ["Capture", "Recorder", "closed_form", "recorded"]
 class Recorder:
     """Collects what the wanted layers return during one forward pass of one thread.
 
-    The tensor kept is the layer's output as the layer returned it: the network goes on with a copy, so an in-place
-    operation behind the layer changes the copy only. With `gradients`, an output that nothing before it made
+    The tensor kept is the layer's output as the layer returned it. Behind the layers in `copied` the network goes on with
+    a copy, so an in-place operation changes the copy only; `changed` names the others that one has changed. With `gradients`, an output that nothing before it made
     differentiable is detached and becomes a leaf, so that the graph starts at the earliest layer on each branch.
     """
 
     wanted: frozenset[str]
     gradients: bool
+    copied: frozenset[str]
     kept: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, name: str, output: Any) -> Any:
         if name in self.kept:
@@ -49,7 +51,15 @@ class Recorder:
         except RuntimeError as err:
             raise LayerError(f'no gradient can reach layer "{name}": {err}') from err
         self.kept[name] = with_first_tensor(output, keep)
-        return with_first_tensor(output, keep.clone())
+        if name in self.copied:
+            return with_first_tensor(output, keep.clone())
+        self.versions[name] = keep._version
+        return self.kept[name]
+
+    def changed(self) -> set[str]:
+        """Layers whose output was changed in place after they returned it, by the counters torch keeps of that."""
+        tensors = {name: first_tensor(self.kept[name]) for name in self.versions}
+        return {n for n, t in tensors.items() if t is not None and t._version != self.versions[n]}
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ class Network:
 
     `read` takes the logits (B, N) out of the module's output. With a `survey`, a capture at the layers of a pooling +
     linear `head` needs no backward pass; where there is none, `no_head` says what was found. `dtype` is the precision
-    inputs are cast to, None for the one they come in.
+    inputs are cast to, None for the one they come in. `long_lived` networks learn from one pass for the next.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Network:
         survey: Survey | None = None,
         dtype: torch.dtype | None = None,
         channels_last: bool = False,
+        long_lived: bool = False,
     ) -> None:
         self.module = module
         self.head = survey.head if survey is not None else None
@@ -43,6 +44,10 @@ class Network:
         self.channels_last = channels_last
         self._recording = threading.local()
         self._listening: set[str] = set()
+        self._learns = long_lived
+        self._in_place: frozenset[str] = (
+            frozenset()
+        )  # layers found to be followed by an operation in place
         self._lock = threading.Lock()
 
     def capture(
@@ -63,17 +68,37 @@ class Network:
         graph = gradients and head is None
         with torch.inference_mode(mode=False), torch.set_grad_enabled(graph):
             ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
-            recorder = Recorder(frozenset(layers), graph)
-            self._recording.now = recorder
-            try:
-                with self._own_precision(ready):
-                    output = call(self.module, ready)
-            finally:
-                self._recording.now = None
+            recorder, output = self._record(ready, frozenset(layers), graph=graph)
             logits = self._logits(output, ready, needed=of_logits)
             if head is not None:
                 return closed_form(recorder, ready, output, logits, layers, head)
             return recorded(recorder, ready, output, logits, layers)
+
+    def _record(self, inputs: Any, layers: frozenset[str], *, graph: bool) -> tuple[Recorder, Any]:
+        """One forward pass; once more, with copies, where an operation in place follows a layer for the first time.
+
+        Copying every output would cost a few per cent of each pass, and most networks need none: a long-lived network
+        learns where. A pass that comes another way is noticed like the first.
+        """
+        copied = self._in_place & layers if self._learns else layers
+        recorder = Recorder(layers, graph, copied)
+        self._recording.now = recorder
+        try:
+            # A pass that has to be repeated must not have touched the inputs.
+            given = inputs if copied == layers else private_inputs(inputs)
+            with self._own_precision(inputs):
+                output = call(self.module, given)
+            changed = recorder.changed()
+        except RuntimeError as err:  # torch refuses to change a leaf in place
+            if "in-place operation" not in str(err) or copied == layers:
+                raise
+            changed = set(layers)
+        finally:
+            self._recording.now = None
+        if not changed:
+            return recorder, output
+        self._in_place |= changed
+        return self._record(inputs, layers, graph=graph)
 
     def _own_precision(self, inputs: Any) -> AbstractContextManager[object]:
         """A copy made in one precision keeps it; one that takes inputs as they come also takes the caller's autocast."""

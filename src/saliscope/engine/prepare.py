@@ -106,7 +106,9 @@ def _build(
         twin = twin.to(own)
         if own in (torch.bfloat16, torch.float16) and survey.head is not None:
             _keep_float32(twin.get_submodule(survey.head.classifier))
-    return Network(twin, read=read, survey=survey, dtype=own, channels_last=channels_last)
+    return Network(
+        twin, read=read, survey=survey, dtype=own, channels_last=channels_last, long_lived=True
+    )
 
 
 def _keep_float32(classifier: nn.Module) -> None:
