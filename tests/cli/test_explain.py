@@ -385,7 +385,10 @@ def test_interrupted_while_finishing(run, place, monkeypatch):
     assert done.code == 130
     assert done.lines[-1] == "saliscope: interrupted"
     assert "Traceback" not in done.err
-    assert [r["image"] for r in rows_of(place / "out")] == ["p0.png", "p1.png", "p2.png"]
+    # Several images are finished at once: which of them was the fourth is chance, their order in the table is not.
+    finished = [r["image"] for r in rows_of(place / "out")]
+    assert len(finished) == 3
+    assert finished == sorted(finished)
     assert f"3 of 4 images are in {place / 'out' / 'results.csv'}" in done.lines
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,8 +105,11 @@ def panel(
             _paste(sheet, top + caption, left, stamp(picture, row.status) if place else picture)
     if not rows:
         _paste(sheet, head + caption, _MARGIN, marked)
-    with _strip(sheet, sheet.shape[0] - foot, foot) as strip:
-        _key(strip, rows, footnote, truth=bool(truth), colormap=colormap)
+    if any(np.isnan(row.heat).any() for row in rows):
+        footnote = "hatched: not seen   " + footnote
+    sheet[-foot:] = _key(
+        (foot, across), footnote, bar=bool(rows), truth=bool(truth), colormap=colormap
+    )
     return sheet
 
 
@@ -240,29 +244,29 @@ def _write_right(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, 
     return math.ceil(face.getlength(text))
 
 
-def _key(
-    strip: Image.Image,
-    rows: Sequence[PanelRow],
-    footnote: str,
-    *,
-    truth: bool,
-    colormap: str,
-) -> None:
+@lru_cache(maxsize=16)  # one key for all the photographs of a folder
+def _key(size: tuple[int, int], footnote: str, *, bar: bool, truth: bool, colormap: str) -> Pixels:
     """Write what the colours mean along the lower edge: the value range, the annotated box, the hatching."""
+    key = np.full((*size, 3), _PAPER[0], np.uint8)
+    with _strip(key, 0, size[0]) as strip:
+        _draw_key(strip, footnote, bar=bar, truth=truth, colormap=colormap)
+    key.setflags(write=False)
+    return key
+
+
+def _draw_key(strip: Image.Image, footnote: str, *, bar: bool, truth: bool, colormap: str) -> None:
     from PIL import Image, ImageDraw
 
     draw = ImageDraw.Draw(strip)
     left, middle = _MARGIN, strip.height - _MARGIN - 6
-    if rows:
-        bar = np.broadcast_to(colour_table(colormap)[np.arange(96) * 255 // 95], (10, 96, 3))
+    if bar:
+        colours = np.broadcast_to(colour_table(colormap)[np.arange(96) * 255 // 95], (10, 96, 3))
         draw.text((left, middle), "0", _SOFT, font(_NOTE), anchor="lm")
-        strip.paste(Image.fromarray(np.ascontiguousarray(bar)), (left + 14, middle - 5))
+        strip.paste(Image.fromarray(np.ascontiguousarray(colours)), (left + 14, middle - 5))
         draw.text((left + 116, middle), "1", _SOFT, font(_NOTE), anchor="lm")
         left += 140
     if truth:
         draw.rectangle((left, middle - 5, left + 10, middle + 5), fill=TRUTH_COLOUR)
         draw.text((left + 16, middle), "annotated", _SOFT, font(_NOTE), anchor="lm")
         left += 104
-    if any(np.isnan(row.heat).any() for row in rows):
-        footnote = "hatched: not seen   " + footnote
     _write(draw, (left, middle - 9), footnote, _NOTE, strip.width - left - _MARGIN, ink=_SOFT)
