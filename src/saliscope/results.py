@@ -18,7 +18,7 @@ import numpy as np
 
 from saliscope.boxes import Box, best_iou
 from saliscope.data import Truth, TruthSource
-from saliscope.errors import DataError, SaliscopeError
+from saliscope.errors import DataError, ImageError, SaliscopeError
 from saliscope.explanation import Explanation
 from saliscope.keeping import file_base, maps_npz
 from saliscope.localization import NormaliseRule, Protocol
@@ -128,6 +128,8 @@ class ResultFolder:
             )
             encode(np.asarray(panel), self.folder / f"{file_base(stem, 'panel')}.jpg")
             write_whole(self.folder / f"{file_base(stem, 'maps')}.npz", maps_npz(explanations))
+        except ImageError as err:  # one too long for its file format
+            raise ImageError(f"the pictures of {path.name} are not drawn: {err}") from None
         except OSError as err:
             raise DataError(
                 f"the pictures of {path.name} are not written: {err.strerror or err} ({err.filename or self.folder})"

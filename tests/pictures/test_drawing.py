@@ -1,4 +1,5 @@
 import errno
+import io
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,22 @@ def test_encode_refuses_other_suffixes_and_pictures(tmp_path):
         encode(np.zeros((2, 2, 3), np.uint8), tmp_path / "a.bmp")
     with pytest.raises(ImageError, match="uint8"):
         encoded(np.zeros((2, 2)), "PNG")
+
+
+def test_a_jpeg_holds_what_pillow_would_write():
+    picture = np.random.default_rng(3).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    expected = io.BytesIO()
+    Image.fromarray(picture).save(expected, "JPEG", quality=92, subsampling=0)
+    with Image.open(io.BytesIO(encoded(picture, "JPEG"))) as own, Image.open(expected) as theirs:
+        assert np.abs(np.asarray(own).astype(int) - np.asarray(theirs)).max() <= 1
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("JPEG", "65,500"), ("WEBP", "16,383")])
+def test_a_picture_too_long_for_its_kind_is_refused(kind, limit):
+    with pytest.raises(ImageError, match=f"{kind} .* {limit} pixels a side.* 70,000 x 1; shrink"):
+        encoded(np.zeros((1, 70_000, 3), np.uint8), kind)
+    with Image.open(io.BytesIO(encoded(np.zeros((1, 70_000, 3), np.uint8), "PNG"))) as image:
+        assert image.size == (70_000, 1)
 
 
 def test_missing_folder_and_folder_of_the_same_name_are_named(tmp_path):
