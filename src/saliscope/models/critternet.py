@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 __all__ = ["CritterNet", "critternet"]
 
-_WIDTHS = (48, 80, 128, 160)
+_WIDTHS = (24, 48, 80, 128, 152)
 
 
 class Block(nn.Module):
@@ -36,6 +36,10 @@ class Block(nn.Module):
         return self.relu2(out + self.shortcut(x))  # type: ignore[no-any-return] # modules return Any
 
 
+def _stage(channels: int, width: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(Block(channels, width, stride), Block(width, width, 1))
+
+
 class CritterNet(nn.Module):
     """A residual network that ends in global average pooling and one linear layer, so that CAM can be read from it.
 
@@ -47,19 +51,17 @@ class CritterNet(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU()
         )
-        channels = 24
-        for stage, (width, stride) in enumerate(zip(_WIDTHS, (2, 2, 2, 1), strict=True), start=1):
-            blocks = nn.Sequential(Block(channels, width, stride), Block(width, width, 1))
-            self.add_module(f"layer{stage}", blocks)
-            channels = width
+        stem, one, two, three, four = _WIDTHS
+        self.layer1 = _stage(stem, one, 2)
+        self.layer2 = _stage(one, two, 2)
+        self.layer3 = _stage(two, three, 2)
+        self.layer4 = _stage(three, four, 1)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(channels, num_classes)
+        self.fc = nn.Linear(four, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, 160, 160), RGB / 127.5 - 1, to logits (B, num_classes)."""
-        x = self.stem(x)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(x)))))
         return self.fc(self.pool(x).flatten(1))  # type: ignore[no-any-return] # modules return Any
 
 
