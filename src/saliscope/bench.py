@@ -6,16 +6,21 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from saliscope.api import attribute
+from saliscope.data import DataSet
+from saliscope.errors import SaliscopeError
 from saliscope.models import Model
 
-__all__ = ["Timing", "interleaved", "machine", "speed_cases", "speed_table"]
+__all__ = ["Timing", "data_table", "interleaved", "machine", "speed_cases", "speed_table"]
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -103,6 +108,43 @@ def speed_table(
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(batch, 3, size, size, generator=generator).to(model.device)
     return interleaved(speed_cases(module, inputs, bfloat16=bfloat16), rounds=rounds)
+
+
+def data_table(
+    data: DataSet,
+    name: str = "resnet50",
+    *,
+    batch: int = 8,
+    rounds: int = 15,
+    device: str | None = None,
+) -> list[Timing]:
+    """Time a plain forward pass of a network in float32, and reading as many samples as it takes: a ratio above 1 starves it.
+
+    Reading is the annotation, the photograph decoded and preprocessed, on as many threads as torch has. Each round reads
+    other samples, all of them once before a sample comes again. Damaged ones count: they take time too.
+    """
+    from saliscope.models import load_model
+
+    model = load_model(name, "untrained", device=device)
+    module = model.module.to(model.device).eval()
+    inputs = torch.randn(batch, 3, *model.preprocessing.size).to(model.device)
+    order = cycle(range(len(data)))
+
+    def network() -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = module(inputs)
+            return logits
+
+    def read(index: int) -> None:
+        with suppress(SaliscopeError):
+            model.preprocessing(data[index].photo().pixels)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        jobs = {
+            "network alone, float32": network,
+            "decode and preprocess": lambda: list(pool.map(read, islice(order, batch))),
+        }
+        return interleaved(jobs, rounds=rounds)
 
 
 def machine() -> str:

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "Header",
     "ImageSource",
     "Photo",
     "find_images",
+    "image_header",
     "image_size",
     "load_image",
 ]
@@ -81,6 +83,15 @@ class Photo:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says about itself: upright `size` (H, W), Pillow's `mode` ("RGB", "L", "CMYK"), `format` ("JPEG")."""
+
+    size: tuple[int, int]
+    mode: str
+    format: str
 
 
 ImageSource: TypeAlias = (
@@ -150,14 +161,21 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> Photo:
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Read height and width of a picture file, upright, from its header where that says it. Raises `ImageError`."""
+    return image_header(path).size
+
+
+def image_header(path: str | os.PathLike[str]) -> Header:
+    """Read what a picture file says about itself, without decoding it where that is possible. Raises `ImageError`."""
     file = _existing_file(path)
     with _opened(file) as stream:
         image = _header(stream, str(file))
         width, height = image.size
         _check_size(width, height, str(file), MAX_PIXELS)
-        if image.format == "TIFF":  # Pillow turns it while decoding, and swaps the size before
-            return load_image(file).size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+        kind = image.format or ""
+        if kind == "TIFF":  # Pillow turns it while decoding, and swaps the size before
+            return Header(load_image(file).size, image.mode, kind)
+        size = (width, height) if _orientation(image) >= 5 else (height, width)
+        return Header(size, image.mode, kind)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -41,6 +41,12 @@ app.command(explain, usage="Usage: saliscope explain IMAGES... [OPTIONS]")
 app.command(compare, usage="Usage: saliscope compare IMAGE [METHODS...] [OPTIONS]")
 for _verb in (layers, methods, info, bench):
     app.command(_verb)
+app.command("saliscope.cli.data:app", name="data", help="List, download, check and show data sets.")
+app.command(
+    "saliscope.cli.train:app",
+    name="train",
+    help="Train a network, and write it where --model DIR opens it.",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,17 @@ from saliscope.images import image_size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Corners", "Truth", "TruthSource", "find_truth", "read_coco", "read_voc"]
+__all__ = [
+    "Corners",
+    "Truth",
+    "TruthSource",
+    "find_truth",
+    "parse_voc",
+    "read_coco",
+    "read_voc",
+    "voc_object",
+    "voc_size",
+]
 
 Corners = Literal["half-open", "inclusive", "voc"]
 """How the four numbers of an XML box are meant; see `read_voc`."""
@@ -77,13 +87,19 @@ def read_voc(path: StrPath, *, corners: Corners = "half-open") -> Truth:
     """
     if corners not in get_args(Corners):
         raise OptionError(f'corners "{corners}" is unknown; {nearest(corners, get_args(Corners))}')
+    root = parse_voc(path)
+    boxes = tuple(voc_object(item, path, corners=corners) for item in root.findall("object"))
+    return Truth(voc_size(root), boxes)
+
+
+def parse_voc(path: StrPath) -> ElementTree.Element:
+    """Parse a VOC XML file for what `Truth` has no room for. Raises `DataError` as `read_voc` does."""
     root = _parse_xml(Path(path))
     if root.tag != "annotation":
         raise DataError(
             f"{path} is XML but no VOC annotation: its root is <{root.tag}>, not <annotation>"
         )
-    boxes = tuple(_voc_object(item, Path(path), corners) for item in root.findall("object"))
-    return Truth(_voc_size(root), boxes)
+    return root
 
 
 def _parse_xml(path: Path) -> ElementTree.Element:
@@ -115,7 +131,8 @@ def _read(path: Path) -> bytes:
         raise DataError(f"the annotation {path} cannot be read: {err}; check the path") from err
 
 
-def _voc_size(root: ElementTree.Element) -> tuple[int, int] | None:
+def voc_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """The size (H, W) that a parsed VOC annotation states, None where it states none."""
     try:
         height, width = (
             int(float(root.findtext(f"size/{side}", ""))) for side in ("height", "width")
@@ -125,7 +142,10 @@ def _voc_size(root: ElementTree.Element) -> tuple[int, int] | None:
     return (height, width) if height > 0 and width > 0 else None
 
 
-def _voc_object(item: ElementTree.Element, path: Path, corners: Corners) -> tuple[Box, str]:
+def voc_object(
+    item: ElementTree.Element, path: StrPath, *, corners: Corners = "half-open"
+) -> tuple[Box, str]:
+    """The box and the name of one `<object>` or `<part>` of the annotation in `path`; raises `DataError`."""
     label = (item.findtext("name") or "").strip()
     try:
         edges = [float(item.findtext(f"bndbox/{e}", "")) for e in ("xmin", "ymin", "xmax", "ymax")]

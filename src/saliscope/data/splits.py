@@ -19,7 +19,7 @@ def held_out(
     A class of a single sample gives none. The choice depends on the seed and on the ids alone, neither on their order
     nor on the machine: each class is sorted by the hash of seed and id. Raises `OptionError` for a share outside [0, 1).
     """
-    if not 0 <= share < 1:
+    if isinstance(share, str) or not 0 <= share < 1:
         raise OptionError(f"the validation share must be at least 0 and below 1, got {share}")
     groups: defaultdict[int | None, list[str]] = defaultdict(list)
     for name, label in zip(ids, labels, strict=True):

@@ -21,7 +21,14 @@ from saliscope.errors import DataError
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Checkpoint", "fingerprint", "infer_num_classes", "load_weights", "read_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "fingerprint",
+    "infer_num_classes",
+    "load_weights",
+    "named_as",
+    "read_checkpoint",
+]
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 _WRAPPERS = (
@@ -176,6 +183,14 @@ def _load(
 def _metadata(module: nn.Module, checkpoint: Checkpoint) -> Mapping[str, Any]:
     # MNASNet refuses to load without a version; a file that has none is taken to be of the current one.
     return checkpoint.metadata or {"": {"version": getattr(module, "_version", None)}}
+
+
+def named_as(module: nn.Module, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of a weights file under the names that fit a module best, as `load_weights` finds them.
+
+    Nothing is left out but counters; names that the module does not have stay among them, and shapes may differ.
+    """
+    return _fit(checkpoint.tensors, module.state_dict().keys())
 
 
 def _fit(tensors: Mapping[str, Tensor], own: Any) -> dict[str, Tensor]:

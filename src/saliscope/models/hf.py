@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from saliscope.errors import DependencyError, ModelError, OptionError
+from saliscope.models.checkpoints import load_weights
 from saliscope.models.downloads import fetch_repository_file, unavailable
 from saliscope.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing
-from saliscope.models.sources import Source, finished, seeded
+from saliscope.models.sources import Source, finished, seeded, weights_file
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping
 
 __all__ = ["build_hf"]
@@ -22,8 +24,15 @@ __all__ = ["build_hf"]
 _RESAMPLE: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
-def build_hf(name: str) -> Source:
+def build_hf(
+    name: str,
+    weights: str | os.PathLike[str] = "pretrained",
+    *,
+    num_classes: int | None = None,
+) -> Source:
     """Build an image classifier of transformers: a repository name, or a local folder of the same layout.
+
+    With `num_classes`, `weights` is "untrained" or a file, and only the configuration is taken from there.
 
     Its own image processor gives the preprocessing (a cut that leaves an odd number of pixels may sit one beside), its
     `id2label` the labels. Code in the repository is not run.
@@ -38,40 +47,54 @@ def build_hf(name: str) -> Source:
         ) from err
     try:
         with _quiet(transformers), seeded():
-            module, processor = _local(name) or _fetched(name)
+            module, processor = _local(name, num_classes) or _fetched(name, num_classes)
     except OSError as err:
         raise _unavailable(name, err) from err
     except (ValueError, RuntimeError, SafetensorError) as err:
         if isinstance(err, ModelError):
             raise
         raise ModelError(f"hf:{name} is no image classifier of transformers ({err})") from err
+    short = Path(name).resolve().name if Path(name).is_dir() else name
+    file = weights_file(weights)
+    if file is not None:
+        load_weights(module, file)
+    described = file.name if file is not None else "untrained" if num_classes else short
+    labels = None if num_classes else _labels(module)
+    return finished(Source(module, _preprocessing(processor), labels, f"hf:{short}", described))
+
+
+def _labels(module: Any) -> tuple[str, ...] | None:
     names: Mapping[Any, str] = module.config.id2label or {}
     ordered = sorted((int(key), str(value)) for key, value in names.items())
-    labels = tuple(value for _, value in ordered) or None
-    short = Path(name).resolve().name if Path(name).is_dir() else name
-    return finished(Source(module, _preprocessing(processor), labels, f"hf:{short}", short))
+    return tuple(value for _, value in ordered) or None
 
 
-def _local(name: str) -> tuple[Any, dict[str, Any]] | None:
+def _local(name: str, num_classes: int | None) -> tuple[Any, dict[str, Any]] | None:
     # The client library asks the network about every file, for half a minute where there is none, even if all are here.
     try:
-        return _load(name, local_files_only=True)
+        return _load(name, num_classes, local_files_only=True)
     except OSError:
         if Path(name).is_dir():
             raise
         return None
 
 
-def _fetched(name: str) -> tuple[Any, dict[str, Any]]:
+def _fetched(name: str, num_classes: int | None) -> tuple[Any, dict[str, Any]]:
     fetch_repository_file(name, ("config.json",), f"hf:{name}", put=_put(name), own=False)
-    return _load(name, local_files_only=False)
+    return _load(name, num_classes, local_files_only=False)
 
 
-def _load(name: str, *, local_files_only: bool) -> tuple[Any, dict[str, Any]]:
-    from transformers import AutoImageProcessor, AutoModelForImageClassification
+def _load(
+    name: str, num_classes: int | None, *, local_files_only: bool
+) -> tuple[Any, dict[str, Any]]:
+    from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 
     # Without trust_remote_code=False the library would stop and ask at the keyboard.
     options = {"local_files_only": local_files_only, "trust_remote_code": False}
+    if num_classes is not None:
+        config = AutoConfig.from_pretrained(name, num_labels=num_classes, **options)
+        module = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+        return module, AutoImageProcessor.from_pretrained(name, **options).to_dict()
     module, found = AutoModelForImageClassification.from_pretrained(
         name, output_loading_info=True, **options
     )

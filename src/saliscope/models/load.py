@@ -16,7 +16,7 @@ __all__ = ["load_model"]
 
 
 def load_model(
-    name: str,
+    name: str | os.PathLike[str],
     weights: str | os.PathLike[str] = "pretrained",
     *,
     labels: Sequence[str] | str | os.PathLike[str] | None = None,
@@ -28,13 +28,14 @@ def load_model(
 ) -> Model:
     """Load a network by name, with its weights, labels and the preprocessing it was trained with.
 
-    `name` is a torchvision or timm classifier ("resnet50", "timm:convnext_tiny"), "hf:NAME", or "FILE.py:function" for
-    a function of yours that returns a module; options follow as `:option=value`. `weights` is "pretrained", "untrained"
-    or a file (.safetensors, or .pt/.pth holding tensors only). `labels` is a list or a file of names in class order;
+    `name` is a torchvision or timm classifier ("resnet50", "timm:convnext_tiny"), "critternet", "hf:NAME",
+    "FILE.py:function" for a function of yours that returns a module, or a folder that `saliscope train` wrote; options
+    follow as `:option=value`. `weights` is "pretrained", "untrained", a file (.safetensors, or .pt/.pth holding tensors
+    only), or such a folder. `labels` is a list or a file of names in class order;
     `preprocessing` replaces the network's own. `device` is "cuda" where there is one, else "cpu", unless named.
 
     Raises `ModelError` for an unknown name or weights that cannot be had (the message names the file and where to put
-    it) and `DataError` for a file that does not fit.
+    it) and `DataError` for a file that does not fit and for a folder that holds no trained network, or a damaged one.
     """
     source = build(name, weights, num_classes=num_classes)
     if isinstance(labels, str | os.PathLike):

@@ -131,13 +131,18 @@ class Preprocessing:
         Equal to the preprocessing of torchvision and timm, bit for bit before the mean and std. Of an image so long
         that its resized whole would have over 64 million pixels, only the part that is kept is resampled. Raises ImageError for anything but uint8 (H, W, 3) with pixels.
         """
+        resized, frame = self.resized(pixels)
+        return self._scale(resized), frame
+
+    def resized(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Frame]:
+        """Like calling it, but before the mean and std: uint8 (h, w, 3), which may not be written to, and the frame."""
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise ImageError(
                 f"preprocessing takes uint8 pixels (H, W, 3), RGB; got {pixels.dtype} {pixels.shape}: "
                 "load the image with explain() or load_image()"
             )
         frame = self.frame((pixels.shape[0], pixels.shape[1]))
-        return self._scale(self._resample(pixels, frame)), frame
+        return self._resample(pixels, frame), frame
 
     def _resample(self, pixels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
         image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Critters", "Variant", "open_critters"]
 
 Variant = Literal["plain", "pair", "cue", "caption"]
-_COUNTS = {"train": 24_000, "val": 1_200, "test": 2_400}
+_COUNTS = {"train": 12_000, "val": 1_200, "test": 2_400}
 
 
 def open_critters(
@@ -40,7 +40,7 @@ def open_critters(
 
     `variant` is "plain" (one animal), "pair" (two of different breeds), "cue" (a tag in a corner that shows the breed
     with probability `rho` in train and val and means nothing in test) or "caption" (a sentence and questions). `count`
-    is how many there are, by default 24,000 in train, 1,200 in val, 2,400 in test; any number will do. `size` is the side
+    is how many there are, by default 12,000 in train, 1,200 in val, 2,400 in test; any number will do. `size` is the side
     of the images in pixels, at least 64.
     """
     if variant not in get_args(Variant):

@@ -1,0 +1,131 @@
+"""run.json: what a training folder holds, so that the same call continues it and another one is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from saliscope.errors import DataError, OptionError
+from saliscope.training.files import write_whole
+from saliscope.training.saving import versions
+
+__all__ = ["FREE", "RUN", "Record", "clear", "open_record"]
+
+RUN = "run.json"
+SCHEMA = 1
+
+FREE = frozenset({"workers", "cache"})
+"""Recipe fields that may differ when a training is continued: the result does not depend on them."""
+
+_OURS = (RUN, "last.ckpt", "model.safetensors", "model.json", "curves.csv", "curves.png", "skipped.csv")  # fmt: skip
+_FOLDERS = ("tensorboard", "mlflow")
+
+
+@dataclass
+class Record:
+    """One training: its settings by name, where it ran, when it began and ended, and with which scores.
+
+    `mlflow` is the id of the run there, where it is logged to. `settings` decide the result and must be the same when it is continued: the network, the recipe's fields, the data set
+    and the fingerprints of its splits.
+    """
+
+    settings: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str = ""
+    started: str = ""
+    finished: str | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+    mlflow: str | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write run.json whole."""
+        content = {"schema": SCHEMA, **self.__dict__}
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(folder / RUN, text.encode())
+
+
+def open_record(
+    folder: Path, settings: Mapping[str, Any], *, overwrite: bool = False, first: bool = True
+) -> Record:
+    """Continue the training in a folder, or begin one there; of several processes only the `first` changes the folder.
+
+    Raises `OptionError`, naming each differing field, where the folder holds another training and `overwrite` is False;
+    `DataError` for a run.json that cannot be read.
+    """
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        clear(folder, leftovers=not overwrite)
+    path = folder / RUN
+    if not path.exists():
+        return Record(_plain(settings), versions(), started=now())
+    record = _read(path)
+    changed = differences(record.settings, _plain(settings))
+    if changed:
+        raise OptionError(
+            f"{folder} holds another training: {'; '.join(changed)}. Name another folder, or overwrite it with --overwrite"
+        )
+    record.settings = _plain(settings)  # the free fields may be new
+    return record
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Say field by field what is different, as "field was A, is B"."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if before == after or (prefix == "recipe." and key in FREE):
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{prefix}{key}.")
+        else:
+            found.append(f"{prefix}{key} was {_short(before)}, is {_short(after)}")
+    return found
+
+
+def clear(folder: Path, *, leftovers: bool = False) -> None:
+    """Remove what a training wrote, and nothing else; with `leftovers` only what a killed one left half-written."""
+    for name in _OURS:
+        for half in folder.glob(f".{name}.*"):
+            half.unlink(missing_ok=True)
+        if not leftovers:
+            (folder / name).unlink(missing_ok=True)
+    if not leftovers:
+        for name in _FOLDERS:
+            rmtree(folder / name, ignore_errors=True)
+
+
+def now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _read(path: Path) -> Record:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        schema = found.pop("schema")
+        record = Record(**found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as err:
+        raise DataError(
+            f"{path} is no record of a training ({err}): name another folder, or overwrite it with --overwrite"
+        ) from err
+    if schema != SCHEMA:
+        raise DataError(
+            f"{path} has schema {schema}, this version of saliscope writes {SCHEMA}: name another folder"
+        )
+    return record
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives them back: tuples are lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return plain
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
