@@ -229,7 +229,8 @@ def test_the_average_is_not_trained(toy):
     before = copy.deepcopy(module.averaged.state_dict())
     module.train()
     module.training_step(batch(), 0).backward()
-    module.configure_optimizers()["optimizer"].step()
+    optimizer = module.configure_optimizers()["optimizer"]
+    optimizer.step()
     for name, value in module.averaged.state_dict().items():
         assert torch.equal(value, before[name])
 
