@@ -8,7 +8,8 @@ import pytest
 
 from saliscope.boxes import Box
 from saliscope.data import TruthSource, read_voc
-from saliscope.images import find_images, image_size, load_image
+from saliscope.finding import find_images
+from saliscope.images import image_size, load_image
 
 DOGS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "stanford_dogs"
 

@@ -188,7 +188,9 @@ def test_colours_change_as_the_slow_twin_says(toy, saturation, seed):
     found = augment_module._coloured(picture, 0.3, saturation, np.random.default_rng(seed))
     expected = slow_colours(picture, 0.3, saturation, np.random.default_rng(seed))
     assert found.dtype == np.uint8
-    assert np.abs(found - expected).max() <= (1.01 if saturation else 0.51)  # OpenCV counts in fixed point
+    assert np.abs(found - expected).max() <= (
+        1.01 if saturation else 0.51
+    )  # OpenCV counts in fixed point
 
 
 def test_the_picture_given_stays_as_it_is(toy):

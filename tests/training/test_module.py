@@ -35,9 +35,7 @@ def batch(count=6):
 
 
 def test_the_rate_rises_straight_and_falls_by_half_a_cosine():
-    factors = [
-        learning_rate_factor(i, steps=12, warmup=4, schedule="cosine") for i in range(13)
-    ]
+    factors = [learning_rate_factor(i, steps=12, warmup=4, schedule="cosine") for i in range(13)]
     assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert factors[8] == pytest.approx(0.5)
     assert factors[6] == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
@@ -46,9 +44,7 @@ def test_the_rate_rises_straight_and_falls_by_half_a_cosine():
 
 
 def test_a_constant_rate_only_warms_up():
-    factors = [
-        learning_rate_factor(i, steps=6, warmup=2, schedule="constant") for i in range(6)
-    ]
+    factors = [learning_rate_factor(i, steps=6, warmup=2, schedule="constant") for i in range(6)]
     assert factors == [0.5, 1, 1, 1, 1, 1]
     assert learning_rate_factor(0, steps=6, schedule="constant") == 1
 

@@ -86,7 +86,7 @@ def explain(
 
     saliscope explain photos/ --model timm:convnext_tiny --target "golden retriever" --truth Annotation/ -o out
     """
-    from saliscope.images import find_images
+    from saliscope.finding import find_images
     from saliscope.localization import parse_protocol
     from saliscope.results import Look, ResultFolder, unique_stems
 

@@ -16,7 +16,7 @@ from saliscope.data.layouts import check_options
 from saliscope.data.sample import Listing, Region, Sample
 from saliscope.data.splits import choose_split, held_out
 from saliscope.errors import DataError, OptionError
-from saliscope.images import IMAGE_SUFFIXES
+from saliscope.finding import IMAGE_SUFFIXES
 
 __all__ = ["KIND", "open_folder"]
 

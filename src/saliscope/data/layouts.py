@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from saliscope.errors import DataError, OptionError, nearest
-from saliscope.images import IMAGE_SUFFIXES
+from saliscope.finding import IMAGE_SUFFIXES
 
 __all__ = ["Classes", "check_options", "find_place", "list_folders", "list_images", "read_rows"]
 

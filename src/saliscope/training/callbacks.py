@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import Callback
 from typing_extensions import override
 
-from saliscope.errors import DataError
+from saliscope.errors import DataError, ModelError
 from saliscope.training.curves import write_curves
 from saliscope.training.files import settle
 
@@ -132,6 +132,11 @@ class Keeper(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Training) -> None:  # type: ignore[override]  # ours is the only module
         """Close the epoch; after this nothing of it can be lost."""
         row = self._row(trainer, pl_module)
+        if not math.isfinite(row.train_loss):
+            raise ModelError(
+                f"the training diverged in epoch {row.epoch}: its loss is {row.train_loss}; begin anew with a lower "
+                "learning_rate, in another folder or with --overwrite"
+            )
         self.history.append(row)
         if row.kept and self.recipe.keep != "last":
             state = pl_module.kept.state_dict()

@@ -59,7 +59,8 @@ def curves_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
         axis.grid(visible=True, color="#dddddd", linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
     axes[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes[0].legend(frameon=False)
+    if axes[0].lines:
+        axes[0].legend(frameon=False)
     return figure
 
 

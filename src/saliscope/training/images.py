@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from saliscope.data.sample import DataSet, Failed
 from saliscope.errors import DataError, SaliscopeError
-from saliscope.images import Photo
 from saliscope.models.preprocessing import Preprocessing
 from saliscope.training.augment import Augment, augmented, stored_size
 
@@ -66,7 +65,6 @@ class Images(Dataset[tuple[Tensor, int]]):
         self.labels = _labels(data)
         self.stored = preprocessing
         self.cache: NDArray[np.uint8] | None = None
-        self.in_memory = False
         self._choose_size()
 
     def __len__(self) -> int:
@@ -137,7 +135,6 @@ class Images(Dataset[tuple[Tensor, int]]):
         first = next(_readable(self), None)
         if first is None:
             return  # all are damaged: read_images says so
-        self.in_memory = isinstance(first.image, Photo)
         small = all(
             a <= b for a, b in zip(first.photo().size, self.preprocessing.size, strict=True)
         )

@@ -67,9 +67,8 @@ class Intake:
             self.say(
                 f"the {len(images)} {split} images do not fit in a quarter of the free memory; they are read again every time"
             )
-        if not keep and (images.in_memory or known is not None):
-            # Made by a program, so nothing can be damaged; or read when the training began.
-            before = (known or {}).get(split, [])
+        if not keep and known is not None:  # all were read when the training began
+            before = known.get(split, [])
             images.leave_out([row.id for row in before])
             return before
         workers = choose_readers(self.recipe, self.place)

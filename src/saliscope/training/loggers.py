@@ -30,7 +30,8 @@ def make_loggers(
     if not mlflow:
         yield loggers
         return
-    before = {name: os.environ.get(name) for name in _MLFLOW}
+    # MLflow notes in the environment where it logs to.
+    before = {name: os.environ.get(name) for name in (*_MLFLOW, "MLFLOW_TRACKING_URI")}
     for name, value in _MLFLOW.items():
         os.environ.setdefault(name, value)
     try:
@@ -39,6 +40,8 @@ def make_loggers(
         for name, old in before.items():
             if old is None:
                 os.environ.pop(name, None)
+            else:
+                os.environ[name] = old
 
 
 def _mlflow(folder: Path, settings: Mapping[str, Any], run: str | None) -> MLFlowLogger:

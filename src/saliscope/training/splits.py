@@ -182,8 +182,11 @@ def _matched(data: DataSet, train: DataSet, notes: list[str]) -> DataSet | None:
     """Number the classes of another split as train does; samples of classes that train lacks are left out."""
     if not len(data):
         return None
-    if tuple(data.classes) == tuple(train.classes):
+    bare = sum(label is None for label in data.labels)
+    if tuple(data.classes) == tuple(train.classes) and not bare:
         return data
+    if bare:
+        notes.append(f"{bare} images of the {data.split} split are left out: they have no class")
     numbers = {name: number for number, name in enumerate(train.classes)}
     relabel: dict[int | None, int] = {
         old: numbers[name] for old, name in enumerate(data.classes) if name in numbers
@@ -191,9 +194,10 @@ def _matched(data: DataSet, train: DataSet, notes: list[str]) -> DataSet | None:
     places = [place for place, label in enumerate(data.labels) if label in relabel]
     missing = [name for name in data.classes if name not in numbers]
     if missing:
+        count = len(data) - len(places) - bare
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         notes.append(
-            f"{len(data) - len(places)} images of the {data.split} split are left out: {len(missing)} classes ({shown}) "
+            f"{count} images of the {data.split} split are left out: {len(missing)} classes ({shown}) "
             "have no training images"
         )
     if not places:

@@ -178,6 +178,7 @@ def make_trainer(
         strategy="ddp" if place.world > 1 else "auto",
         precision="bf16-mixed" if place.bfloat16 else "32-true",
         max_epochs=recipe.epochs,
+        limit_val_batches=1.0 if validated else 0,
         default_root_dir=folder,
         logger=loggers,
         plugins=_plugins(),

@@ -3,7 +3,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from saliscope.errors import ImageError
-from saliscope.images import find_images
+from saliscope.finding import find_images
 
 
 @pytest.fixture
