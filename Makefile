@@ -20,7 +20,7 @@ PYTEST  := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m p
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
-demo: $(READY) ## Set up if needed, then compare the methods on a photograph; pictures in demo/
+demo: $(READY) ## Set up if needed, then explain generated animals and measure the maps; table and pictures in demo/
 	$(BIN)/saliscope demo -o demo
 
 test: $(READY) ## Set up if needed, then run the tests but for the slow ones

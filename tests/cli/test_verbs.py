@@ -43,6 +43,8 @@ def test_the_version(run):
         (["info", "--modles"], "Did you mean --models?"),
         (["layers", "resnet5"], "no network is called 'resnet5'; nearest: \"resnet50\""),
         (["bench", "--rounds", "0"], "--rounds is at least 1; got 0"),
+        (["demo", "--count", "0"], "--count is how many critters are explained, at least 1; got 0"),
+        (["bench", "--data", "critter"], 'no data set is called "critter"; nearest: "critters"'),
         (["bench", "alexnet"], "bench times networks with layer1 to layer4"),
         (["bench", "--device", "toaster"], "cannot be used here"),
         (["demo", "--weights", "nowhere.pt"], "there is no weights file 'nowhere.pt'"),
@@ -266,27 +268,36 @@ def test_tables_are_aligned(capsys):
 # --- demo and bench --------------------------------------------------------------------------------------------------
 
 
-def test_demo_says_when_weights_are_untrained(run, place, monkeypatch, tree):
-    from saliscope import models
-
-    real = models.load_model
-
-    def load(name, weights="pretrained"):
-        if weights == "pretrained":
-            raise ModelError("the weights are not here")
-        return real(name, weights, num_classes=1000)
-
-    monkeypatch.setattr(models, "load_model", load)
+def test_demo_prints_a_table_and_names_its_pictures(run, place, tree):
     before = tree(place)
-    done = run("demo", "--model", f"{place / 'net.py'}:build", "-o", "demo", net=False)
+    done = run("demo", "--count", "3", "-o", "demo", net=False)
     assert done.code == 0
-    assert "saliscope: the weights are not here" in done.lines
-    assert any("UNTRAINED" in line for line in done.lines)
-    assert done.out.startswith("method")
+    assert "of 3 test critters rightly" in done.out
+    for method in ("cam", "grad-cam@layer1", "random", "whole image"):
+        assert any(line.startswith(method) for line in done.out.splitlines())
     new = {name for name in tree(place) if name not in before}
     assert all(name.startswith("cwd/demo/") for name in new)
-    assert "cwd/demo/comparison.png" in new
+    assert {"cwd/demo/table.csv", "cwd/demo/planted_tag.png"} <= new
     assert demo.__all__ == ["demo"]
+
+
+def test_bench_of_data_compares_reading_with_the_network(run, place, monkeypatch):
+    from saliscope import bench
+    from saliscope.models import load
+
+    real = load.load_model
+    monkeypatch.setattr(
+        "saliscope.models.load_model",
+        lambda *a, **k: real(f"{place / 'net.py'}:build", "untrained"),
+    )
+    done = run(
+        "bench", "--data", "critters:count=4", "--rounds", "2", "--batch", "2", "--json", net=False
+    )
+    rows = strict(done.out)["rows"]
+    assert [row["name"] for row in rows] == ["network alone, float32", "decode and preprocess"]
+    assert rows[0]["ratio"] == 1
+    assert rows[1]["seconds"] > 0
+    assert bench.data_table.__name__ == "data_table"
 
 
 def test_bench_prints_ratios(run, place, monkeypatch):

@@ -1,7 +1,15 @@
+import csv
 import importlib.util
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import load_file
+
+from saliscope.training import callbacks, train
+from saliscope.training.callbacks import CHECKPOINT, load_checkpoint
 
 # A program of its own, so that other processes can run the same training.
 TOY = '''
@@ -88,3 +96,72 @@ def toy(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
     return SimpleNamespace(file=file, model=f"{file}:build", **vars(module))
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def table(file):
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def course(folder):
+    """What is in the checkpoint, without what is told by a clock."""
+    state = load_checkpoint(folder / CHECKPOINT)["callbacks"]["Keeper"]
+    return [
+        {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
+        for row in state["history"]
+    ]
+
+
+class Watch:
+    """Notes what it is told; does `act` at a step of an epoch."""
+
+    def __init__(self, at=None, act=None):
+        self.at, self.act = at, act
+        self.read, self.steps, self.epochs = [], [], []
+
+    def reading(self, split, done, failed, total):
+        self.read.append((split, done, failed, total))
+
+    def step(self, step):
+        self.steps.append(step)
+        if (step.epoch, step.step) == self.at:
+            self.act()
+
+    def epoch(self, epoch, epochs):
+        self.epochs.append((epoch.epoch, epochs))
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def look():
+    """Ways to look at a training: `weights(folder)`, `course(folder)`, `table(file)`, `same(a, b)`, `Watch`, `kill`."""
+    return SimpleNamespace(
+        weights=weights, course=course, table=table, same=same, Watch=Watch, kill=kill
+    )
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Tell every step, not a few a second."""
+    real = callbacks.time.monotonic
+    monkeypatch.setattr(
+        callbacks, "time", type("T", (), {"monotonic": staticmethod(lambda: real() * 1000)})
+    )
+
+
+@pytest.fixture
+def whole(toy, tmp_path):
+    """A training that nobody stopped."""
+    train(toy.model, toy.splits(), toy.recipe(), tmp_path / "whole")
+    return tmp_path / "whole"

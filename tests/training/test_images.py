@@ -238,7 +238,7 @@ def test_processes_share_a_batch():
     together = [Batches(23, 6, seed=4, rank=rank, world=3) for rank in range(3)]
     assert [len(b) for b in together] == [3, 3, 3]  # the last 5 would be shared unevenly
     for whole, *parts in zip(rows(alone), *map(rows, together), strict=False):
-        assert sorted(whole) == sorted(sum(parts, []))
+        assert sorted(whole) == sorted(row for part in parts for row in part)
         assert {len(part) for part in parts} == {2}
 
 
@@ -316,7 +316,7 @@ def test_without_keeping_nothing_stays_in_memory(toy):
 
 def test_all_damaged_is_an_error(toy):
     images = Images(toy.data(count=2, broken=(0, 1)), LOOK, augment="standard")
-    with pytest.raises(DataError, match="none of the 2 images of toy, train, can be read: .* not a picture"):  # fmt: skip
+    with pytest.raises(DataError, match=r"none of the 2 images of toy, train, can be read: .* not a picture"):  # fmt: skip
         read_images(images, keep=True)
 
 

@@ -178,7 +178,14 @@ class _Job:
         workers = choose_workers(self.recipe, self.place, cached=images.cache is not None)
         on_gpu = self.place.device.type == "cuda"
         feed = Feed(images, val, self.recipe, workers=workers, pinned=on_gpu)
-        trainer = make_trainer(self.folder, self.recipe, self.place, [keeper, reporter], loggers)
+        trainer = make_trainer(
+            self.folder,
+            self.recipe,
+            place=self.place,
+            callbacks=[keeper, reporter],
+            loggers=loggers,
+            validated=val is not None,
+        )
         run(trainer, module, feed, checkpoint)
         return keeper
 

@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ __all__ = [
     "Batches",
     "Images",
     "batch_loader",
+    "explained",
     "fits_in_memory",
     "free_memory",
     "read_images",
@@ -291,15 +293,16 @@ def read_images(
     cache = np.empty(shape, np.uint8) if keep else None
     failed: dict[int, str] = {}
     done, total = 0, len(images)
-    for batch in reading(images, workers):
-        for position, found in batch:
-            if isinstance(found, str):
-                failed[position] = found
-            elif cache is not None:
-                cache[position] = found
-        done += len(batch)
-        if tell is not None:
-            tell(done - len(failed), len(failed), total)
+    with explained():
+        for batch in reading(images, workers):
+            for position, found in batch:
+                if isinstance(found, str):
+                    failed[position] = found
+                elif cache is not None:
+                    cache[position] = found
+            done += len(batch)
+            if tell is not None:
+                tell(done - len(failed), len(failed), total)
     images.without(list(failed))
     images.cache = cache
     if not len(images):
@@ -326,6 +329,31 @@ def reading(images: Images, workers: int = 0) -> DataLoader[list[tuple[int, Any]
 
 def _parts(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Word what went wrong in a process that reads images: the traceback of its own says nothing to a user."""
+    try:
+        yield
+    except (DataError, RuntimeError) as err:
+        worded = _from_worker(err)
+        if worded is None:
+            raise
+        raise worded from err
+
+
+def _from_worker(err: Exception) -> Exception | None:
+    """Word what went wrong in a process that reads images: its own traceback says nothing to a user."""
+    text = str(err)
+    if "DataLoader worker" in text and ("unexpectedly" in text or "killed by signal" in text):
+        return DataError(
+            f"a process that reads images was ended from outside ({text.splitlines()[0]}): most often the memory, or the "
+            "shared memory /dev/shm, was full. The same call continues; with workers 0 no such process is needed"
+        )
+    if isinstance(err, DataError) and "Original Traceback" in text:
+        return DataError(text.strip().splitlines()[-1].partition(": ")[2])
+    return None
 
 
 def fits_in_memory(images: Images, share: float = 0.25) -> bool:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from saliscope.data.sample import Failed
 from saliscope.errors import DataError
 from saliscope.models.outputs import logits_of
-from saliscope.training.images import Images, reading
+from saliscope.training.images import Images, explained, reading
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -35,23 +35,20 @@ def judge(
     Returns the scores by name ("loss", "accuracy", "images") and the samples that cannot be read, which do not count.
     `tell(done, failed, total)` is called now and then. Raises `DataError` where none can be read.
     """
-    loss, right, count = 0.0, 0, 0
+    loss, right, count, ids = 0.0, 0, 0, images.data.ids
     failed: list[Failed] = []
     loader: DataLoader[Any] = reading(images, workers)
-    for batch in loader:
-        good = [(place, found) for place, found in batch if not isinstance(found, str)]
-        failed += [
-            Failed(images.data.ids[place], found)
-            for place, found in batch
-            if isinstance(found, str)
-        ]
-        if good:
-            logits, labels = _run(network, images, good, device)
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            right += int((logits.argmax(1) == labels).sum())
-            count += len(labels)
-        if tell is not None:
-            tell(count, len(failed), len(images))
+    with explained():
+        for batch in loader:
+            good = [(place, found) for place, found in batch if not isinstance(found, str)]
+            failed += [Failed(ids[place], why) for place, why in batch if isinstance(why, str)]
+            if good:
+                logits, labels = _run(network, images, good, device)
+                loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+                right += int((logits.argmax(1) == labels).sum())
+                count += len(labels)
+            if tell is not None:
+                tell(count, len(failed), len(images))
     if not count:
         raise DataError(
             f"none of the {len(images)} images of {images.data.name}, {images.data.split}, can be read"

@@ -21,9 +21,9 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from typing_extensions import override
 
-from saliscope.errors import DataError, OptionError
+from saliscope.errors import OptionError
 from saliscope.models.model import usable_device
-from saliscope.training.images import Batches, Images, batch_loader
+from saliscope.training.images import Batches, Images, batch_loader, explained
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -165,7 +165,13 @@ def _finished_epochs(trainer: Trainer) -> int:
 
 
 def make_trainer(
-    folder: Path, recipe: Recipe, place: Place, callbacks: Sequence[Callback], loggers: list[Any]
+    folder: Path,
+    recipe: Recipe,
+    *,
+    place: Place,
+    callbacks: Sequence[Callback],
+    loggers: list[Any],
+    validated: bool,
 ) -> Trainer:
     """Make a trainer that writes into the folder only, and only what our callbacks write."""
     devices: Any = place.devices
@@ -204,29 +210,12 @@ def run(trainer: Trainer, module: Any, feed: Feed, checkpoint: Path | None) -> N
     caught = _Caught()
     trainer.callbacks.append(caught)  # type: ignore[attr-defined]  # set by Lightning's connector
     try:
-        trainer.fit(module, datamodule=feed, ckpt_path=checkpoint, weights_only=True)
+        with explained():
+            trainer.fit(module, datamodule=feed, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
         if isinstance(caught.error, KeyboardInterrupt | SIGTERMException):
             raise KeyboardInterrupt from None
         raise
-    except (DataError, RuntimeError) as err:
-        worded = _from_worker(err)
-        if worded is None:
-            raise
-        raise worded from err
-
-
-def _from_worker(err: Exception) -> Exception | None:
-    """Word what went wrong in a process that reads images: its own traceback says nothing to a user."""
-    text = str(err)
-    if "DataLoader worker" in text and ("unexpectedly" in text or "killed by signal" in text):
-        return DataError(
-            f"a process that reads images was ended from outside ({text.splitlines()[0]}): most often the memory, or the "
-            "shared memory /dev/shm, was full. The same call continues; with workers 0 no such process is needed"
-        )
-    if isinstance(err, DataError) and "Original Traceback" in text:
-        return DataError(text.strip().splitlines()[-1].partition(": ")[2])
-    return None
 
 
 class _Caught(Callback):

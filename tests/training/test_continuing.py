@@ -1,0 +1,212 @@
+"""A training that is stopped at any moment is continued, to the bit."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from saliscope.errors import DataError, OptionError
+from saliscope.training import callbacks, fit, train
+from saliscope.training.callbacks import CHECKPOINT
+
+# --- stopped and continued -------------------------------------------------------------------------------------------
+
+
+def in_child(job):
+    """Run in a process of its own and give its exit code; below 0 is the signal that ended it."""
+    child = multiprocessing.get_context("fork").Process(target=job)
+    child.start()
+    end = time.monotonic() + 60
+    while child.exitcode is None and time.monotonic() < end:  # join would wait for its workers too
+        time.sleep(0.01)
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("at", [(1, 2), (3, 4)])
+def test_killed_in_an_epoch_it_continues_to_the_bit(
+    look, toy, whole, tmp_path, every_step, workers, at
+):
+    folder, recipe = tmp_path / "out", toy.recipe(workers=workers)
+    job = lambda: train(toy.model, toy.splits(), recipe, folder, watch=look.Watch(at, kill))  # noqa: E731
+    assert in_child(job) == -signal.SIGKILL
+    assert not (folder / "model.json").exists()
+    said = []
+    done = train(toy.model, toy.splits(), recipe, folder, say=said.append)
+    assert any(f"continuing after epoch {at[0] - 1} of 4" in line for line in said) == (at[0] > 1)
+    assert len(done.history) == 4
+    assert look.course(folder) == look.course(whole)
+    assert look.same(look.weights(folder), look.weights(whole))
+    assert json.loads((folder / "run.json").read_text())["scores"] == json.loads((whole / "run.json").read_text())["scores"]  # fmt: skip
+
+
+def at_call(count, then):
+    """Count calls, and act before the one that counts."""
+    calls = []
+
+    def check():
+        calls.append(1)
+        if len(calls) == count:
+            then()
+
+    return check
+
+
+def half_written(monkeypatch):
+    """The second checkpoint is half on the disk when the process dies."""
+    real = callbacks.save_checkpoint
+    calls = []
+
+    def save(trainer, path):
+        calls.append(1)
+        if len(calls) == 2:
+            whole = path.read_bytes()
+            path.with_name(f".{path.name}.new").write_bytes(whole[: len(whole) // 2])
+            kill()
+        real(trainer, path)
+
+    monkeypatch.setattr(callbacks, "save_checkpoint", save)
+
+
+def before_its_name(monkeypatch):
+    """The second checkpoint is written but has not got its name."""
+    real, check = callbacks.settle, at_call(2, kill)
+    monkeypatch.setattr(callbacks, "settle", lambda *paths: (check(), real(*paths)))
+
+
+def before_the_curves(monkeypatch):
+    real, check = callbacks.write_curves, at_call(3, kill)
+    monkeypatch.setattr(callbacks, "write_curves", lambda *a: (check(), real(*a)))
+
+
+def before_the_test(monkeypatch):
+    monkeypatch.setattr(fit, "judge", lambda *a, **k: kill())
+
+
+def before_the_network(monkeypatch):
+    monkeypatch.setattr(fit, "save_model", lambda *a, **k: kill())
+
+
+def before_the_end(monkeypatch):
+    real = fit.save_model
+    monkeypatch.setattr(fit, "save_model", lambda *a, **k: (real(*a, **k), kill()))
+
+
+def while_reading(monkeypatch):
+    monkeypatch.setattr(fit.Intake, "tell", lambda self, split: lambda *n: kill())
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        half_written, before_its_name, before_the_curves, before_the_test, before_the_network, before_the_end,
+        while_reading,
+    ],
+    ids=lambda moment: moment.__name__,
+)  # fmt: skip
+def test_killed_at_the_worst_moment_it_continues_to_the_bit(look, toy, whole, tmp_path, moment):
+    folder = tmp_path / "out"
+
+    def job():
+        with pytest.MonkeyPatch.context() as patch:
+            moment(patch)
+            train(toy.model, toy.splits(), toy.recipe(), folder)
+
+    assert in_child(job) == -signal.SIGKILL
+    train(toy.model, toy.splits(), toy.recipe(), folder)
+    assert look.same(look.weights(folder), look.weights(whole))
+    assert look.course(folder) == look.course(whole)
+    assert {p.name for p in folder.iterdir()} == {p.name for p in whole.iterdir()}
+
+
+def test_killed_again_and_again_it_arrives(look, toy, whole, tmp_path, every_step):
+    folder = tmp_path / "out"
+    for at in [(1, 6), (2, 1), (2, 3), (4, 6)]:
+        job = lambda at=at: train(toy.model, toy.splits(), toy.recipe(), folder, watch=look.Watch(at, kill))  # noqa: E731  # fmt: skip
+        assert in_child(job) == -signal.SIGKILL
+    train(toy.model, toy.splits(), toy.recipe(), folder)
+    assert look.same(look.weights(folder), look.weights(whole))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_and_can_be_continued(look, toy, whole, tmp_path, every_step, number):
+    folder = tmp_path / "out"
+    act = lambda: os.kill(os.getpid(), number)  # noqa: E731
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy.model, toy.splits(), toy.recipe(), folder, watch=look.Watch((2, 3), act))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    assert len(look.course(folder)) == 1
+    train(toy.model, toy.splits(), toy.recipe(), folder)
+    assert look.same(look.weights(folder), look.weights(whole))
+
+
+def test_finished_it_is_not_done_again(toy, whole, tmp_path):
+    said = []
+    before = {p: p.stat().st_mtime_ns for p in whole.rglob("*")}
+    again = train(toy.model, toy.splits(), toy.recipe(), whole, say=said.append)
+    assert said == [f"{whole} is finished already"]
+    assert {p: p.stat().st_mtime_ns for p in whole.rglob("*")} == before
+    assert again.scores == json.loads((whole / "model.json").read_text())["scores"]
+    assert len(again.history) == 4
+
+
+def test_a_finished_folder_without_its_network_gets_it_again(look, toy, whole):
+    before = look.weights(whole)
+    (whole / "model.safetensors").unlink()
+    (whole / "model.json").unlink()
+    train(toy.model, toy.splits(), toy.recipe(), whole)
+    assert look.same(look.weights(whole), before)
+
+
+# --- another training in the folder ----------------------------------------------------------------------------------
+
+
+def test_another_recipe_is_refused_field_by_field(toy, whole):
+    other = toy.recipe(learning_rate=0.5, epochs=7, workers=2)
+    with pytest.raises(OptionError) as caught:
+        train(toy.model, toy.splits(), other, whole)
+    message = str(caught.value)
+    assert "holds another training: recipe.learning_rate was 0.02, is 0.5; recipe.epochs was 4, is 7. " in message  # fmt: skip
+    assert "--overwrite" in message
+    assert "workers" not in message
+
+
+def test_other_data_and_another_network_are_refused(toy, whole):
+    with pytest.raises(OptionError, match=r'fingerprints\.train was "[0-9a-f]{20}'):
+        train(toy.model, toy.splits(count=21), toy.recipe(), whole)
+    with pytest.raises(OptionError, match=r'model was ".*, is "resnet18"'):
+        train("resnet18", toy.splits(), toy.recipe(), whole)
+
+
+def test_overwrite_begins_anew_and_removes_only_its_own(toy, whole):
+    (whole / "notes.txt").write_text("mine")
+    recipe = toy.recipe(epochs=1)
+    done = train(toy.model, toy.splits(), recipe, whole, overwrite=True)
+    assert len(done.history) == 1
+    assert (whole / "notes.txt").read_text() == "mine"
+    assert len(list((whole / "tensorboard").glob("events.*"))) == 1
+
+
+def test_a_foreign_or_damaged_record_is_refused(toy, tmp_path):
+    (tmp_path / "run.json").write_text('{"schema": 1, "what": 2}')
+    with pytest.raises(DataError, match=r"run.json is no record of a training .* --overwrite"):
+        train(toy.model, toy.splits(), toy.recipe(), tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 9, "settings": {}}')
+    with pytest.raises(DataError, match="has schema 9, this version of saliscope writes 1"):
+        train(toy.model, toy.splits(), toy.recipe(), tmp_path)
+
+
+def test_a_damaged_checkpoint_is_an_error(toy, whole):
+    (whole / "model.json").unlink()
+    (whole / CHECKPOINT).write_bytes((whole / CHECKPOINT).read_bytes()[:3000])
+    with pytest.raises(DataError, match=r"last.ckpt is damaged, so this training cannot be continued"):  # fmt: skip
+        train(toy.model, toy.splits(), toy.recipe(), whole)
