@@ -1,7 +1,9 @@
 import csv
 import importlib.util
 import os
+import shutil
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -86,16 +88,34 @@ def recipe(**more):
 '''
 
 
-@pytest.fixture
-def toy(tmp_path, monkeypatch):
-    """The little world above: `toy.data()`, `toy.splits()`, `toy.recipe()`, `toy.model` (a name), `toy.file`."""
-    file = tmp_path / "toy.py"
+@pytest.fixture(scope="session")
+def _toy(tmp_path_factory):
+    file = tmp_path_factory.mktemp("program") / "toy.py"
     file.write_text(TOY)
     spec = importlib.util.spec_from_file_location("toy", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.chdir(tmp_path)
     return SimpleNamespace(file=file, model=f"{file}:build", **vars(module))
+
+
+@pytest.fixture
+def toy(_toy, tmp_path, monkeypatch):
+    """The little world above: `toy.data()`, `toy.splits()`, `toy.recipe()`, `toy.model` (a name), `toy.file`."""
+    monkeypatch.chdir(tmp_path)
+    return _toy
+
+
+@pytest.fixture(scope="session")
+def _whole(_toy, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "whole"
+    train(_toy.model, _toy.splits(), _toy.recipe(), folder)
+    return folder
+
+
+@pytest.fixture
+def whole(_whole, tmp_path):
+    """A training that nobody stopped: a copy of its folder."""
+    return Path(shutil.copytree(_whole, tmp_path / "whole"))
 
 
 def weights(folder):
@@ -158,10 +178,3 @@ def every_step(monkeypatch):
     monkeypatch.setattr(
         callbacks, "time", type("T", (), {"monotonic": staticmethod(lambda: real() * 1000)})
     )
-
-
-@pytest.fixture
-def whole(toy, tmp_path):
-    """A training that nobody stopped."""
-    train(toy.model, toy.splits(), toy.recipe(), tmp_path / "whole")
-    return tmp_path / "whole"

@@ -8,9 +8,7 @@ import time
 
 import pytest
 
-from saliscope.errors import DataError, OptionError
 from saliscope.training import callbacks, fit, train
-from saliscope.training.callbacks import CHECKPOINT
 
 # --- stopped and continued -------------------------------------------------------------------------------------------
 
@@ -165,48 +163,3 @@ def test_a_finished_folder_without_its_network_gets_it_again(look, toy, whole):
     (whole / "model.json").unlink()
     train(toy.model, toy.splits(), toy.recipe(), whole)
     assert look.same(look.weights(whole), before)
-
-
-# --- another training in the folder ----------------------------------------------------------------------------------
-
-
-def test_another_recipe_is_refused_field_by_field(toy, whole):
-    other = toy.recipe(learning_rate=0.5, epochs=7, workers=2)
-    with pytest.raises(OptionError) as caught:
-        train(toy.model, toy.splits(), other, whole)
-    message = str(caught.value)
-    assert "holds another training: recipe.learning_rate was 0.02, is 0.5; recipe.epochs was 4, is 7. " in message  # fmt: skip
-    assert "--overwrite" in message
-    assert "workers" not in message
-
-
-def test_other_data_and_another_network_are_refused(toy, whole):
-    with pytest.raises(OptionError, match=r'fingerprints\.train was "[0-9a-f]{20}'):
-        train(toy.model, toy.splits(count=21), toy.recipe(), whole)
-    with pytest.raises(OptionError, match=r'model was ".*, is "resnet18"'):
-        train("resnet18", toy.splits(), toy.recipe(), whole)
-
-
-def test_overwrite_begins_anew_and_removes_only_its_own(toy, whole):
-    (whole / "notes.txt").write_text("mine")
-    recipe = toy.recipe(epochs=1)
-    done = train(toy.model, toy.splits(), recipe, whole, overwrite=True)
-    assert len(done.history) == 1
-    assert (whole / "notes.txt").read_text() == "mine"
-    assert len(list((whole / "tensorboard").glob("events.*"))) == 1
-
-
-def test_a_foreign_or_damaged_record_is_refused(toy, tmp_path):
-    (tmp_path / "run.json").write_text('{"schema": 1, "what": 2}')
-    with pytest.raises(DataError, match=r"run.json is no record of a training .* --overwrite"):
-        train(toy.model, toy.splits(), toy.recipe(), tmp_path)
-    (tmp_path / "run.json").write_text('{"schema": 9, "settings": {}}')
-    with pytest.raises(DataError, match="has schema 9, this version of saliscope writes 1"):
-        train(toy.model, toy.splits(), toy.recipe(), tmp_path)
-
-
-def test_a_damaged_checkpoint_is_an_error(toy, whole):
-    (whole / "model.json").unlink()
-    (whole / CHECKPOINT).write_bytes((whole / CHECKPOINT).read_bytes()[:3000])
-    with pytest.raises(DataError, match=r"last.ckpt is damaged, so this training cannot be continued"):  # fmt: skip
-        train(toy.model, toy.splits(), toy.recipe(), whole)

@@ -86,7 +86,7 @@ def test_everything_is_written_into_the_folder(look, whole, tmp_path):
         "run.json", "last.ckpt", "model.safetensors", "model.json", "curves.csv", "curves.png", "skipped.csv",
         "tensorboard",
     }  # fmt: skip
-    assert {p.name for p in tmp_path.iterdir()} == {"whole", "toy.py"}
+    assert {p.name for p in tmp_path.iterdir()} == {"whole"}
     assert list((whole / "tensorboard").glob("events.*"))
     record = json.loads((whole / "run.json").read_text())
     assert record["finished"] >= record["started"]

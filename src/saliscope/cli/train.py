@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "train"]
 
-app = App(name="train", suppress_keyboard_interrupt=False)  # what was kept is said below
+app = App(
+    name="train",
+    suppress_keyboard_interrupt=False,  # what is kept is said below
+    help_epilogue=(
+        "The same command on the same folder continues a training that was stopped in whatever way.\n\n"
+        "Written: model.safetensors and model.json (the network), curves.png and curves.csv, run.json (settings), "
+        "skipped.csv (images that cannot be read), last.ckpt (to continue from), tensorboard/.\n\n"
+        "saliscope train --model resnet50 --data stanford_dogs --recipe yang2025 -o runs/dogs\n\n"
+        "saliscope train --model timm:convnext_tiny --data folder:photos --epochs 8 --freeze stages.2 -o runs/mine"
+    ),
+)
 
 
 @app.default
@@ -73,15 +83,7 @@ def train(
     ] = False,
     fields: Annotated[RecipeFlags | None, Parameter(name="*", group="Recipe")] = None,  # type: ignore[valid-type]  # made from Recipe
 ) -> int:
-    """Train a network, and write it where `--model DIR` opens it. The same command again continues.
-
-    Written into the folder: model.safetensors and model.json (the network, as kept), curves.png and curves.csv, run.json
-    (settings), skipped.csv (images that cannot be read), last.ckpt (to continue), tensorboard/.
-
-    Examples: saliscope train --model resnet50 --data stanford_dogs --recipe yang2025 -o runs/dogs
-
-    saliscope train --model timm:convnext_tiny --data folder:photos --epochs 8 --freeze stages.2 -o runs/mine
-    """
+    """Train a network, and write it where `--model DIR` opens it. The same command again continues."""
     from saliscope.training.recipes import read_recipe
 
     settled = read_recipe(recipe, **(overrides(fields) if fields is not None else {}))

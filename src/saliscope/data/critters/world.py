@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,6 +47,15 @@ class Figure:
     place: Placement
     window: tuple[int, int, int, int]
     stream: str
+
+    @cached_property
+    def drawn(self) -> Animal:
+        """The animal in its window, drawn when it is first asked for: the picture, the box and the masks share it."""
+        shapes = animal(self.breed.kinds, self.pose)
+        return rasterise(shapes, self.pose, self.colours, self.place, window=self.window)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "drawn"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +144,6 @@ def _scale(dice: Dice, both: list[Extent], fits: float, size: int, count: int) -
     return float(min(fits, smallest + (largest - smallest) * share))
 
 
-def _animal(figure: Figure) -> Animal:
-    shapes = animal(figure.breed.kinds, figure.pose)
-    return rasterise(shapes, figure.pose, figure.colours, figure.place, window=figure.window)
-
-
 def draw(scene: Scene) -> NDArray[np.uint8]:
     """Draw a scene: uint8 (H, W, 3), RGB."""
     picture, _ = _place(scene.words, scene.size)
@@ -169,7 +175,7 @@ def _shadow(picture: NDArray[np.uint8], figure: Figure) -> None:
 
 def _stand(picture: NDArray[np.uint8], figure: Figure, scene: Scene) -> None:
     """Lay an animal over a picture, in place: fur and light first, then by how much of each pixel it covers."""
-    drawn = _animal(figure)
+    drawn = figure.drawn
     fine = drawn.fine
     size = (fine.shape[1] // FINE, fine.shape[0] // FINE)
     cover = cv2.resize(
@@ -195,7 +201,7 @@ def _shade(colour: NDArray[np.uint8], figure: Figure) -> None:
 
 def box_of(figure: Figure) -> Box:
     """The tight box of an animal: every pixel in which it is visible at all."""
-    drawn = _animal(figure)
+    drawn = figure.drawn
     seen = drawn.fine[..., 3] > 0
     rows, columns = (
         np.flatnonzero(seen.any(axis=1)) // FINE,
@@ -225,8 +231,8 @@ def masks_of(scene: Scene) -> Masks:
 
 
 def _figure_masks(figure: Figure, size: tuple[int, int], free: NDArray[np.bool_]) -> Masks:
-    parts = part_masks(_animal(figure), size)
-    twin = part_masks(_animal(replace(figure, breed=figure.breed.twin)), size)
+    parts = part_masks(figure.drawn, size)
+    twin = part_masks(replace(figure, breed=figure.breed.twin).drawn, size)
     slot = figure.breed.twin_slot
     found = {name: mask & free for name, mask in parts.items()}
     found["evidence"] = np.logical_or.reduce([found[s] for s, _ in figure.breed.evidence])
