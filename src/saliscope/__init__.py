@@ -34,11 +34,13 @@ __all__ = [
     "iou",
     "load_image",
     "load_model",
+    "open_data",
 ]
 
 _HOMES = {
     "saliscope.api": ("Comparison", "attribute", "compare", "explain"),
     "saliscope.boxes": ("Box", "iou"),
+    "saliscope.data": ("open_data",),
     "saliscope.explanation": ("Explanation",),
     "saliscope.frames": ("Frame",),
     "saliscope.images": ("load_image",),
@@ -60,6 +62,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 if TYPE_CHECKING:
     from saliscope.api import Comparison, attribute, compare, explain
     from saliscope.boxes import Box, iou
+    from saliscope.data import open_data
     from saliscope.errors import (
         DataError,
         DependencyError,

@@ -197,9 +197,9 @@ def _boxed(case: _Case, overlap: float) -> Tile:
     grown, scale = _grown(_mixed(explanation))
     picture = draw_boxes(grown, [(_times(b, scale), colour) for b, colour in boxes], width=2)
     score = "no IoU" if math.isnan(overlap) else f"IoU {overlap:.2f}"
-    return Tile(
-        picture, (explanation.target.name, f"{score}, predicted: {explanation.predicted.name}")
-    )
+    right = explanation.predicted.index == explanation.target.index
+    said = "predicted rightly" if right else f"predicted: {explanation.predicted.label}"
+    return Tile(picture, (f"{explanation.target.label}, {score}", said))
 
 
 def _mixed(explanation: Explanation) -> Pixels:
@@ -258,6 +258,6 @@ def _tag_tiles(
     said = f"the tag says {classes[sample.details['tag']]}"
     tiles = [Tile(_grown(sample.photo().pixels)[0], (classes[sample.label], said))]
     for explanation, share in zip(explanations, shares, strict=True):
-        lines = (f"predicts {explanation.predicted.name}", f"{share:.0%} of the heat on the tag")
+        lines = (f"predicts {explanation.predicted.label}", f"{share:.0%} of the heat on the tag")
         tiles.append(Tile(_grown(_mixed(explanation))[0], lines))
     return tiles
