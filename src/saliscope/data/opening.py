@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 from saliscope.data.catalog import DataKind, data_kind
 from saliscope.data.sample import DataSet
 from saliscope.errors import DataError, OptionError, nearest
+from saliscope.options import option_value
 
 __all__ = ["cache_folder", "data_root", "open_data"]
 
@@ -65,23 +65,13 @@ def parse_data(name: str) -> tuple[DataKind, str, dict[str, Any]]:
         if not _is_option(part):
             raise OptionError(f'"{part}" in "{name}" is no option; write {head}:option=value')
         key, _, value = part.partition("=")
-        options[key] = value if key == "root" else _literal(value)
+        options[key] = value if key == "root" else option_value(value)
     return kind, place, options
 
 
 def _is_option(part: str) -> bool:
     key, equals, value = part.partition("=")
     return bool(equals and value and key.isidentifier())
-
-
-def _literal(value: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return words[value.lower()]
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value
 
 
 def cache_folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from saliscope.errors import ModelError, OptionError, nearest
+from saliscope.options import option_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,17 +94,7 @@ def _options(given: str, parts: list[str]) -> tuple[tuple[str, Any], ...]:
                 f"network name {given!r}: {key + equals + value!r} is no option; write NAME:option=value, and choose "
                 f"the library with one of {', '.join(f'{name}:NAME' for name in _LIBRARIES)}"
             )
-    return tuple((key, _literal(value)) for key, _, value in pairs)
-
-
-def _literal(value: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return words[value.lower()]
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return value
+    return tuple((key, option_value(value)) for key, _, value in pairs)
 
 
 def weights_file(weights: str | os.PathLike[str]) -> Path | None:
