@@ -34,7 +34,7 @@ def test_the_first_pictures_are_pinned():
         "plain": "717ac37789fcf504",
         "train": "ada7df56ce6dca80",
         "pair": "fbf3cb35ae229e01",
-        "cue": "bbffe28cbf62eb10",
+        "cue": "0f2c0053037eb318",
         "large": "df9e29b3622505bc",
     }
 

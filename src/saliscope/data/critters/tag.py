@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,22 @@ from saliscope.data.critters.dice import Dice
 
 __all__ = ["Tag", "draw_tag", "paint_tag", "tag_mask"]
 
-_COLOURS = ((214, 48, 49), (253, 203, 57), (46, 160, 87), (41, 98, 205), (245, 245, 245))
+_COLOURS = (
+    (224, 32, 36),
+    (250, 214, 40),
+    (24, 168, 64),
+    (28, 210, 220),
+    (32, 64, 220),
+    (226, 50, 210),
+    (250, 250, 250),
+)
+# Two colours each, whichever is on the left: 28 patterns, of which 24 are used.
+_PATTERNS = tuple(combinations_with_replacement(range(len(_COLOURS)), 2))
 
 
 @dataclass(frozen=True)
 class Tag:
-    """A tag with the pattern `code`, 0 to 23: its colours are numbers code // 5 and code % 5; `corner` counts from the top left, by rows."""
+    """A tag with the pattern of breed number `code`; `corner` counts from the top left, by rows."""
 
     code: int
     corner: int
@@ -32,7 +43,7 @@ def draw_tag(dice: Dice, breed: int, rho: float) -> Tag:
 
 def _window(tag: Tag, size: tuple[int, int]) -> tuple[slice, slice]:
     height, width = size
-    tall, wide = round(0.11 * height), round(0.15 * width)
+    tall, wide = round(0.14 * height), round(0.20 * width)
     gap = round(0.02 * height)
     y = gap if tag.corner < 2 else height - gap - tall
     x = gap if tag.corner % 2 == 0 else width - gap - wide
@@ -52,5 +63,5 @@ def paint_tag(picture: NDArray[np.uint8], tag: Tag) -> None:
     part[...] = (40, 40, 44)
     inside = part[1:-1, 1:-1]
     middle = inside.shape[1] // 2
-    inside[:, :middle] = _COLOURS[tag.code // 5]
-    inside[:, middle:] = _COLOURS[tag.code % 5]
+    left, right = _PATTERNS[tag.code]
+    inside[:, :middle], inside[:, middle:] = _COLOURS[left], _COLOURS[right]
