@@ -59,7 +59,8 @@ class Demo:
     """What the demonstration found: the share of right predictions, a row for each method, and the files it wrote.
 
     `tag_heat` is the mean share of heat on a planted tag: of the network that never saw one, and of the one that was
-    trained where the tag betrays the breed; `tag_fooled` the share of images in which the latter names the tag's breed.
+    trained where the tag betrays the breed; `tag_fooled` the share in which the latter names the tag's breed, of the
+    images whose tag speaks of another breed than theirs.
     """
 
     accuracy: float
@@ -238,7 +239,9 @@ def _tags(
             pair = [explanations[0] for explanations in explained]
             tag = sample.masks()["tag"]
             shares.append(tuple(heat_share(e.signed(), tag) for e in pair))
-            fooled.append(pair[1].predicted.index == sample.details["tag"] != sample.label)
+            if sample.details["tag"] == sample.label:
+                continue  # the tag happens to be right: nothing to be fooled by
+            fooled.append(pair[1].predicted.index == sample.details["tag"])
             if fooled[-1] and len(tiles) < 12:
                 tiles += _tag_tiles(sample, data.classes, pair, shares[-1])
     title = "A planted tag: photograph; CAM of a network that never saw one; CAM of one trained where it betrays the breed"

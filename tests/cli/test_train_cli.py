@@ -190,11 +190,13 @@ def test_an_interrupt_says_what_continues(run, words, place, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_process_is_continued_by_the_same_command(words, place, number):
     """With everything a user has: another process, workers, the signals of a terminal."""
-    command = [sys.executable, "-m", "saliscope", *words, "--epochs", "30", "--workers", "1", "-o", place / "out"]  # fmt: skip
+    command = [sys.executable, "-m", "saliscope", *words[:-1], "12", "--workers", "1", "-o", place / "out"]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         seen = ""
-        while "epoch 3/30:" not in seen:
-            seen += process.stderr.readline()
+        while "epoch 3/12:" not in seen:
+            line = process.stderr.readline()
+            assert line, f"it ended early: {seen}"
+            seen += line
         time.sleep(0.05)
         os.kill(process.pid, number)
         seen += process.stderr.read()

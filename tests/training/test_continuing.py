@@ -9,6 +9,7 @@ import time
 import pytest
 
 from saliscope.training import callbacks, fit, train
+from saliscope.training.callbacks import CHECKPOINT
 
 # --- stopped and continued -------------------------------------------------------------------------------------------
 
@@ -155,6 +156,28 @@ def test_finished_it_is_not_done_again(toy, whole, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in whole.rglob("*")} == before
     assert again.scores == json.loads((whole / "model.json").read_text())["scores"]
     assert len(again.history) == 4
+
+
+def test_finished_it_needs_no_checkpoint(toy, look, whole):
+    expected = look.course(whole)
+    (whole / CHECKPOINT).unlink()
+    again = train(toy.model, toy.splits(), toy.recipe(), whole)
+    assert [row.val_loss for row in again.history] == [row["val_loss"] for row in expected]
+    assert not (whole / CHECKPOINT).exists()
+
+
+def test_another_place_is_noted(toy, tmp_path, every_step, look):
+    folder, said = tmp_path / "out", []
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(toy.model, toy.splits(), toy.recipe(), folder, watch=look.Watch((2, 3), stop))
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"device": "cuda"}))
+    train(toy.model, toy.splits(), toy.recipe(), folder, say=said.append)
+    assert "begun on cuda, continued on cpu, 1 thread, float32: the last digits may differ" in said
 
 
 def test_a_finished_folder_without_its_network_gets_it_again(look, toy, whole):

@@ -25,7 +25,8 @@ def _flag(name: str) -> tuple[str, Any, Any]:
     elif get_origin(kind) is tuple:
         kind = list[str]
     elif type(None) in get_args(kind) and kind != str | None:
-        kind = kind | Literal["none"]  # what the recipe says can be taken back
+        # What the recipe says can be taken back; first, for None itself is what is not given.
+        kind = Literal["none"] | kind
     words = (info.description or "").rstrip(".")
     shown = Parameter(
         help=words[0].lower() + words[1:] if words[1:2].islower() else words,

@@ -138,7 +138,8 @@ def _run(
             done = run(model, data, recipe, output, say=bar.say, watch=bar, **more)
         except KeyboardInterrupt:
             if bar.began:
-                bar.say(f"stopped; the same command continues after epoch {bar.finished}")
+                kept = f"continues after epoch {bar.finished}" if bar.finished else "begins again"
+                bar.say(f"stopped; the same command {kept}")
             raise
     if not is_first():
         return 0

@@ -62,9 +62,16 @@ def time_steps(module: Training, images: Images, recipe: Recipe, *, bfloat16: bo
 
 
 def _twin(module: Training) -> Training:
-    twin = copy.deepcopy(module)
-    twin.train()
-    return twin
+    """The same training of a copy of the network, but for the images, which are shared."""
+    twin = type(module)(
+        copy.deepcopy(module.network),
+        module.recipe,
+        normalise=module.normalise,
+        still=module.still,
+        head=module.head,
+        steps=module.steps,
+    )
+    return twin.train()
 
 
 def duration(seconds: float) -> str:

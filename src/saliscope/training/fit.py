@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ if find_spec("lightning") is None or find_spec("tensorboard") is None:
 
 import torch
 
+from saliscope.models.folders import FACTS
 from saliscope.training.callbacks import CHECKPOINT, Epoch, Keeper, Reporter, Watch, load_checkpoint
 from saliscope.training.cost import duration, time_steps
 from saliscope.training.images import Batches, Images
@@ -100,9 +102,9 @@ def train(
     where = Path(folder)
     record = open_record(where, settings, overwrite=overwrite, first=first)
     job = _Job(where, settled, splits, place, record, say if say and first else _silent, watch)
-    if record.finished and (where / "model.json").exists():
+    if record.finished and (where / FACTS).exists():
         job.say(f"{where} is finished already")
-        return Trained(where, record.scores, _history(where))
+        return Trained(where, record.scores, _told(where))
     with quiet():
         return job.run(mlflow=mlflow)
 
@@ -133,7 +135,7 @@ class _Job:
         intake = Intake(self.folder, self.recipe, self.place, self.say, self.watch)
         images, val = intake.read(self.splits, trainable.preprocessing)
         module = self._module(trainable, images)
-        self.record.device = str(self.place)
+        self._note_place()
         settings = self.record.settings
         with make_loggers(
             self.folder, settings, mlflow=mlflow and is_first(), run=self.record.mlflow
@@ -144,6 +146,12 @@ class _Job:
         if not is_first():
             return Trained(self.folder, {}, tuple(keeper.history))
         return self._close(trainable, module, keeper, intake)
+
+    def _note_place(self) -> None:
+        before, now_ = self.record.device, str(self.place)
+        if before not in ("", now_) and (self.folder / CHECKPOINT).exists():
+            self.say(f"begun on {before}, continued on {now_}: the last digits may differ")
+        self.record.device = now_
 
     def _save_record(self) -> None:
         if is_first():
@@ -197,7 +205,7 @@ class _Job:
             self.say(f"continuing after epoch {done} of {recipe.epochs}")
         epochs = recipe.epochs - done
         size = min(recipe.batch_size, len(images))
-        work = f"{epochs} epochs of {module.steps} steps, {size} images each, on {place}"
+        work = f"{epochs} epoch{'s' * (epochs != 1)} of {module.steps} steps, {size} images each, on {place}"
         if place.device.type != "cpu" or not is_first() or not epochs:
             self.say(work)
             return
@@ -271,5 +279,13 @@ def _history(folder: Path) -> tuple[Epoch, ...]:
     path = folder / CHECKPOINT
     if not path.exists():
         return ()
-    state = load_checkpoint(path)["callbacks"]["Keeper"]
-    return tuple(Epoch(**row) for row in state["history"])
+    return tuple(Epoch(**row) for row in load_checkpoint(path)["callbacks"]["Keeper"]["history"])
+
+
+def _told(folder: Path) -> tuple[Epoch, ...]:
+    """The epochs that model.json tells of, for a finished training whose checkpoint may be deleted; null is NaN."""
+    rows = json.loads((folder / FACTS).read_text(encoding="utf-8"))["history"]
+    read: list[dict[str, Any]] = [
+        {name: math.nan if value is None else value for name, value in row.items()} for row in rows
+    ]
+    return tuple(Epoch(**row) for row in read)

@@ -35,9 +35,10 @@ class Averages:
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: its mean loss, logits (B, N) and labels (B,)."""
         if self.loss.device != loss.device:
+            exact = torch.float32 if loss.device.type == "mps" else torch.float64
             for name in ("loss", "right", "count"):
-                setattr(self, name, getattr(self, name).to(loss.device))
-        self.loss += loss.detach().double() * len(labels)
+                setattr(self, name, getattr(self, name).to(loss.device, exact))
+        self.loss += loss.detach().to(self.loss.dtype) * len(labels)
         self.right += (logits.detach().argmax(1) == labels).sum()
         self.count += len(labels)
 

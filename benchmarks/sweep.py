@@ -1,0 +1,79 @@
+"""The sweep against one contour search a threshold: `python benchmarks/sweep.py [--thresholds 1000] [--rounds 5]`.
+
+Interleaved in one process with one thread. Both find, at every threshold, the largest part's box and how well it and the best
+of all parts fit an annotated box. The loop takes OpenCV's outer contours, the largest by contour area (the sweep counts
+pixels), and compares all boxes at once. Maps are random grids brought to the image, as heatmaps are, and plain noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from saliscope.bench import interleaved, machine
+from saliscope.boxes import Box
+from saliscope.frames import Frame
+from saliscope.localization import even_grid, normalise, sweep_boxes
+
+TRUTH = Box(40, 30, 170, 190)
+
+
+def contour_loop(heat: NDArray[np.float32], thresholds: NDArray[np.float32]) -> list[float]:
+    found = []
+    truth = np.array(list(TRUTH))
+    for threshold in thresholds:
+        mask = (heat >= threshold).view(np.uint8)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        if not outlines:
+            found.append(0.0)
+            continue
+        boxes = np.array([cv2.boundingRect(outline) for outline in outlines], np.float64)
+        boxes[:, 2:] += boxes[:, :2]
+        max(outlines, key=cv2.contourArea)
+        sides = np.minimum(boxes[:, 2:], truth[2:]) - np.maximum(boxes[:, :2], truth[:2])
+        both = np.maximum(sides, 0).prod(axis=1)
+        found.append(
+            float((both / ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + TRUTH.area - both)).max())
+        )
+    return found
+
+
+def heatmap(cells: int, size: tuple[int, int]) -> NDArray[np.float32]:
+    random = np.random.default_rng(cells)
+    if not cells:
+        return random.random(size, dtype=np.float32)
+    grid = random.random((cells, cells)).astype(np.float32)
+    return normalise(Frame.squash(size, (224, 224)).map_to_source(grid))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--thresholds", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    thresholds = even_grid(options.thresholds).astype(np.float32)
+    print(f"{options.thresholds} thresholds a map; {machine()}")
+    for size in ((224, 224), (375, 500)):
+        for cells in (7, 14, 28, 56, 0):
+            heat = heatmap(cells, size)
+            ours, loop = interleaved(
+                {
+                    "sweep": lambda heat=heat: sweep_boxes(heat, thresholds, truth=[TRUTH]),
+                    "contours": lambda heat=heat: contour_loop(heat, thresholds),
+                },
+                rounds=options.rounds,
+                warmup=1,
+            )
+            name = f"{cells} x {cells} grid" if cells else "noise"
+            print(
+                f"{size[0]} x {size[1]}  {name:13s} {ours.seconds * 1e3:7.1f} ms  contour loop {loop.seconds * 1e3:8.1f} ms"
+                f"  ratio {loop.ratio:5.1f} ({loop.spread[0]:.1f} to {loop.spread[1]:.1f})"
+            )
+
+
+if __name__ == "__main__":
+    main()
