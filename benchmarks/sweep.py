@@ -3,6 +3,9 @@
 Interleaved in one process with one thread. Both find, at every threshold, the largest part's box and how well it and the best
 of all parts fit an annotated box. The loop takes OpenCV's outer contours, the largest by contour area (the sweep counts
 pixels), and compares all boxes at once. Maps are random grids brought to the image, as heatmaps are, and plain noise.
+
+`--check 10000` compares that many random maps (upsampled, noise, rounded, cropped) with OpenCV's connected components at 20
+thresholds each instead: number of parts, pixels and box of the largest, best IoU of all.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliscope.bench import interleaved, machine
-from saliscope.boxes import Box
+from saliscope.boxes import Box, best_iou
 from saliscope.frames import Frame
 from saliscope.localization import even_grid, normalise, sweep_boxes
+from saliscope.localization.components import largest_component
+from saliscope.localization.normalise import finite_range, is_constant
 
 TRUTH = Box(40, 30, 170, 190)
 
@@ -49,12 +54,56 @@ def heatmap(cells: int, size: tuple[int, int]) -> NDArray[np.float32]:
     return normalise(Frame.squash(size, (224, 224)).map_to_source(grid))
 
 
+def random_map(random: np.random.Generator) -> NDArray[np.float32]:
+    size = (int(random.integers(1, 80)), int(random.integers(1, 80)))
+    kind = random.integers(4)
+    if kind == 0:
+        return random.random(size, dtype=np.float32)
+    cells = int(random.integers(2, 15))
+    grid = random.standard_normal((cells, cells)).astype(np.float32)
+    if kind == 1:
+        frame = Frame.crop(size, (32, 32), shorter=36)
+        return normalise(frame.map_to_source(grid))
+    heat = normalise(Frame.squash(size, (32, 32)).map_to_source(grid), "max")
+    return heat if kind == 2 else np.round(heat, 1)
+
+
+def check(count: int) -> int:
+    """How many of the random maps differ from OpenCV's connected components anywhere."""
+    random = np.random.default_rng(0)
+    truth = [TRUTH, Box(3, 4, 30, 21.5)]
+    return sum(differs(random_map(random), np.sort(random.random(20)), truth) for _ in range(count))
+
+
+def differs(heat: NDArray[np.float32], thresholds: NDArray[np.float64], truth: list[Box]) -> bool:
+    found = sweep_boxes(heat, thresholds, truth=truth)
+    flat = is_constant(*finite_range(heat))
+    for i, threshold in enumerate(thresholds.astype(np.float32)):
+        mask = (heat >= threshold).astype(np.uint8) * (not flat)
+        parts = cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:]
+        largest = largest_component(mask, heat)
+        best = max((best_iou(Box.from_xywh(*part[:4]), truth) for part in parts), default=0.0)
+        expected = (
+            len(parts),
+            max(parts[:, cv2.CC_STAT_AREA], default=0),
+            Box(*largest.bounds) if largest else None,
+            best,
+        )
+        if expected != (found.components[i], found.pixels[i], found.box(i), found.best_iou[i]):
+            return True
+    return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--thresholds", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--check", type=int, default=0)
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    if options.check:
+        print(f"{check(options.check)} of {options.check} maps differ from connected components")
+        return
     thresholds = even_grid(options.thresholds).astype(np.float32)
     print(f"{options.thresholds} thresholds a map; {machine()}")
     for size in ((224, 224), (375, 500)):

@@ -44,10 +44,11 @@ def test_true_maps_find_more_than_empty_ones(made):
     for region in ("body", "evidence"):
         assert scores["cam"][region].low > scores["random"][region].high
         assert scores["cam"][region].low > scores["whole image"][region].high
-    # On pooling and one linear layer CAM is last-layer Grad-CAM, but for the ReLU: the heat is the same.
+    # On pooling and one linear layer CAM is last-layer Grad-CAM but for the ReLU, which comes before it is enlarged: beside
+    # cells below zero the two differ a little.
     for region in ("body", "evidence"):
         assert scores["cam"][region].estimate == pytest.approx(
-            scores["grad-cam@layer4"][region].estimate, abs=1e-5
+            scores["grad-cam@layer4"][region].estimate, abs=0.005
         )
 
 

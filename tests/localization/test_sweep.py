@@ -225,5 +225,15 @@ def test_one_map_at_a_time():
 
 
 def test_thresholds_of_a_sweep_ascend():
-    with pytest.raises(OptionError, match="ascending order"):
-        sweep_boxes(np.eye(3), [0.5, 0.2])
+    for heat in (np.eye(3), np.zeros((3, 3))):
+        for thresholds in ([0.5, 0.2], []):
+            with pytest.raises(OptionError, match="ascending order"):
+                sweep_boxes(heat, thresholds)
+
+
+def test_half_precision_is_compared_as_float32():
+    heat = np.array([[0.1, 0.0]], np.float16)
+    assert sweep_boxes(heat, [float(heat[0, 0])]).pixels.tolist() == [1]
+    assert sweep_boxes(heat, [0.1]).pixels.tolist() == [
+        int(np.float32(heat[0, 0]) >= np.float32(0.1))
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from saliscope.localization.levels import count_passed, even_grid
 from saliscope.localization.normalise import NormaliseRule, normalise
 from saliscope.localization.protocols import (
     PROTOCOLS,
@@ -12,6 +13,7 @@ from saliscope.localization.protocols import (
     parse_protocol,
 )
 from saliscope.localization.status import Status, has_no_box, status_of
+from saliscope.localization.sweep import Sweep, sweep_boxes
 
 __all__ = [
     "PROTOCOLS",
@@ -19,10 +21,14 @@ __all__ = [
     "Protocol",
     "Region",
     "Status",
+    "Sweep",
+    "count_passed",
+    "even_grid",
     "find_box",
     "find_region",
     "has_no_box",
     "normalise",
     "parse_protocol",
     "status_of",
+    "sweep_boxes",
 ]
