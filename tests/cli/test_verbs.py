@@ -47,7 +47,6 @@ def test_the_version(run):
         (["bench", "--data", "critter"], 'no data set is called "critter"; nearest: "critters"'),
         (["bench", "alexnet"], "bench times networks with layer1 to layer4"),
         (["bench", "--device", "toaster"], "cannot be used here"),
-        (["demo", "--weights", "nowhere.pt"], "there is no weights file 'nowhere.pt'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

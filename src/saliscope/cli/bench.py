@@ -73,11 +73,13 @@ def bench(
         usable_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    print(f"timing {model}, {rounds + 3} rounds; this takes a minute or two", file=sys.stderr)
+    opened = None
     if data is not None:
         from saliscope.data import open_data
 
         opened = open_data(data, split, root=root)
+    print(f"timing {model}, {rounds + 3} rounds; this takes a minute or two", file=sys.stderr)
+    if opened is not None:
         table = data_table(opened, model, batch=batch, rounds=rounds, device=device)
     else:
         table = speed_table(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -340,6 +341,8 @@ def explained() -> Iterator[None]:
         worded = _from_worker(err)
         if worded is None:
             raise
+        # The frames hold the loader. Let go of it here: its pipes must not be closed at some later moment.
+        clear_frames(err.__traceback__)
         raise worded from err
 
 
