@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -246,7 +249,7 @@ def batch_loader(
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="fork" if forked else None,
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
         pin_memory=pinned,
         # Its own: each pass draws a number, and the network's dropout must not depend on that.
         generator=torch.Generator().manual_seed(0),
@@ -257,10 +260,18 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _one_thread(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    # A worker whose parent was killed would wait for ever to hand over what nobody takes.
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 class _Reader(Dataset[Any]):
@@ -323,7 +334,7 @@ def reading(images: Images, workers: int = 0) -> DataLoader[list[tuple[int, Any]
         num_workers=workers,
         collate_fn=_as_it_is,
         multiprocessing_context="fork" if forked else None,
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=_begin_worker if workers else None,
         generator=torch.Generator().manual_seed(0),
     )
 
