@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -127,7 +126,7 @@ def cells(out):
 
 
 @pytest.mark.parametrize("words", [["data", "--help"], ["data", "check", "--help"], ["--help"]])
-def test_help_imports_nothing_heavy_and_is_quick(words):
+def test_help_imports_nothing_heavy(words):
     script = (
         "import sys\nfrom saliscope.cli.app import main\n"
         f"code = main({words})\n"
@@ -135,18 +134,11 @@ def test_help_imports_nothing_heavy_and_is_quick(words):
         "sys.exit(f'imported {heavy}' if heavy else code)\n"
     )
 
-    def run(code):
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=False
-        )
-        return done, time.perf_counter() - start
-
-    done, _ = run(script)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=ENV, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "Usage: saliscope" in done.stdout
-    bare = min(run("pass")[1] for _ in range(3))
-    assert min(run(script)[1] for _ in range(3)) - bare < 0.3
 
 
 def test_the_verb_is_listed(capsys):
