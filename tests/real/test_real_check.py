@@ -1,6 +1,5 @@
 """The audit and the contact sheet on real photographs: the copy is partial and clean, and nothing is slow."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -20,16 +19,13 @@ pytestmark = [
 @pytest.mark.parametrize("deep", [False, True])
 def test_the_copy_is_partial_and_clean(deep):
     splits = [open_data("stanford_dogs", split, root=ROOT) for split in ("train", "val", "test")]
-    start = time.perf_counter()
     found = audit(splits, data_kind("stanford_dogs"), deep=deep, threads=1)
-    seconds = time.perf_counter() - start
     assert found.findings == ()
     assert [(c.split, c.samples, c.published) for c in found.counts[2:]] == [
         ("test", 624, 8580),
         ("train + val", 624, 12_000),
     ]
     assert (found.classes, found.published_classes) == (26, 120)
-    assert seconds < 30  # about 1 on an idle core, 3 when all are decoded
 
 
 def test_its_contact_sheet():
