@@ -190,6 +190,9 @@ def test_larger_pictures_show_larger_animals():
     [
         ({"variant": "triple"}, 'no variant "triple"; known: "plain", "pair"'),
         ({"rho": 1.5}, "rho is a probability, 0 to 1; got 1.5"),
+        ({"rho": "x"}, "rho is a probability, 0 to 1; got x"),
+        ({"seed": "x"}, "seed of critters is a whole number; got 'x'"),
+        ({"count": 1.5}, "count of critters is a whole number; got 1.5"),
         ({"size": 32}, "at least 64 pixels to be told apart; got 32"),
         ({"count": 0}, "at least 1; got 0"),
     ],

@@ -100,6 +100,17 @@ def test_answers_are_true(index):
     assert {q.answer for q in questions.values()} >= {"no"}
 
 
+@pytest.mark.parametrize(
+    ("split", "index"), [("test", 15), ("test", 75), ("train", 40), ("train", 0)]
+)
+def test_boxes_are_tight_around_what_a_tag_leaves_visible(split, index):
+    sample = open_critters(variant="cue", split=split)[index]
+    body = sample.masks()["body"]
+    rows, columns = np.flatnonzero(body.any(1)), np.flatnonzero(body.any(0))
+    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    assert tuple(sample.regions[0].box) == box
+
+
 def test_only_captions_speak():
     assert "caption" not in open_critters()[0].details
     assert open_critters()[0].details["twin"] == "lop-eared bramble"

@@ -47,7 +47,10 @@ def open_critters(
         raise OptionError(
             f'critters have no variant "{variant}"; {nearest(str(variant), get_args(Variant))}'
         )
-    if not 0 <= rho <= 1:
+    for word, value in (("count", count), ("seed", seed), ("size", size)):
+        if value is not None and type(value) is not int:
+            raise OptionError(f"{word} of critters is a whole number; got {value!r}")
+    if type(rho) not in (int, float) or not 0 <= rho <= 1:
         raise OptionError(f"rho is a probability, 0 to 1; got {rho}")
     if size < 64:
         raise OptionError(
@@ -129,7 +132,9 @@ class Critters:
         return f"{self.seed}-{self.split}-{number:06d}"
 
     def _sample(self, number: int, scene: Scene, label: int) -> Sample:
-        regions = tuple(Region(box_of(figure), figure.breed.name) for figure in scene.figures)
+        regions = tuple(
+            Region(box_of(figure, scene), figure.breed.name) for figure in scene.figures
+        )
         photo = Photo(draw(scene), f"{self._id(number)}.png")
         return Sample(
             id=self._id(number),

@@ -199,14 +199,14 @@ def _shade(colour: NDArray[np.uint8], figure: Figure) -> None:
     cv2.multiply(colour, cv2.merge([gain, gain, gain]), dst=colour, scale=1 / 128)
 
 
-def box_of(figure: Figure) -> Box:
-    """The tight box of an animal: every pixel in which it is visible at all."""
+def box_of(figure: Figure, scene: Scene) -> Box:
+    """The tight box of an animal: every pixel in which it is visible at all, before whatever tag."""
     drawn = figure.drawn
-    seen = drawn.fine[..., 3] > 0
-    rows, columns = (
-        np.flatnonzero(seen.any(axis=1)) // FINE,
-        np.flatnonzero(seen.any(axis=0)) // FINE,
-    )
+    height, width = (side // FINE for side in drawn.fine.shape[:2])
+    seen = (drawn.fine[..., 3] > 0).reshape(height, FINE, width, FINE).any(axis=(1, 3))
+    if scene.tag is not None:
+        seen &= ~tag_mask(scene.tag, scene.size)[drawn.window]
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     x, y = drawn.corner
     return Box(x + columns[0], y + rows[0], x + columns[-1] + 1, y + rows[-1] + 1)
 
