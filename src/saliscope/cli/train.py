@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from saliscope.cli.recipe_flags import RecipeFlags, overrides
-from saliscope.errors import OptionError
+from saliscope.errors import DataError, OptionError, SaliscopeError
 
 if TYPE_CHECKING:
     from saliscope.training import Recipe
@@ -141,6 +141,13 @@ def _run(
                 kept = f"continues after epoch {bar.finished}" if bar.finished else "begins again"
                 bar.say(f"stopped; the same command {kept}")
             raise
+        except OSError as err:  # a full disk, a folder that may not be written
+            if isinstance(err, SaliscopeError):
+                raise
+            raise DataError(
+                f"{output} cannot be written to ({err.strerror or err}): make room, or name another folder with -o; the "
+                "same command continues"
+            ) from err
     if not is_first():
         return 0
     if as_json:

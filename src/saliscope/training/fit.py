@@ -22,7 +22,7 @@ if find_spec("lightning") is None or find_spec("tensorboard") is None:
 
 import torch
 
-from saliscope.models.folders import FACTS
+from saliscope.models.folders import FACTS, WEIGHTS
 from saliscope.training.callbacks import CHECKPOINT, Epoch, Keeper, Reporter, Watch, load_checkpoint
 from saliscope.training.cost import duration, time_steps
 from saliscope.training.images import Batches, Images
@@ -102,7 +102,7 @@ def train(
     where = Path(folder)
     record = open_record(where, settings, overwrite=overwrite, first=first)
     job = _Job(where, settled, splits, place, record, say if say and first else _silent, watch)
-    if record.finished and (where / FACTS).exists():
+    if record.finished and (where / FACTS).exists() and (where / WEIGHTS).exists():
         job.say(f"{where} is finished already")
         return Trained(where, record.scores, _told(where))
     with quiet():

@@ -59,9 +59,12 @@ def open_record(
     """
     if first:
         folder.mkdir(parents=True, exist_ok=True)
-        clear(folder, leftovers=not overwrite)
+        if overwrite:
+            clear(folder)
     path = folder / RUN
     if not path.exists():
+        if first:
+            clear(folder, leftovers=True)
         return Record(_plain(settings), versions(), started=now())
     record = _read(path)
     changed = differences(record.settings, _plain(settings))
@@ -69,6 +72,8 @@ def open_record(
         raise OptionError(
             f"{folder} holds another training: {'; '.join(changed)}. Name another folder, or overwrite it with --overwrite"
         )
+    if first:  # not before: what is half-written may be another training's
+        clear(folder, leftovers=True)
     record.settings = _plain(settings)  # the free fields may be new
     return record
 
@@ -90,7 +95,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 def clear(folder: Path, *, leftovers: bool = False) -> None:
     """Remove what a training wrote, and nothing else; with `leftovers` only what a killed one left half-written."""
     for name in _OURS:
-        for half in folder.glob(f".{name}.*"):
+        for half in folder.glob(f".{name}.new"):
             half.unlink(missing_ok=True)
         if not leftovers:
             (folder / name).unlink(missing_ok=True)

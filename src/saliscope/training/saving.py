@@ -148,6 +148,11 @@ def _write_weights(file: Path, state: Mapping[str, Any], *, half: bool) -> None:
         if isinstance(value, Tensor)
     }
     save_file(tensors, file)
+    mask = os.umask(0)
+    os.umask(mask)
+    file.chmod(
+        0o666 & ~mask
+    )  # readable by whoever may read the rest; safetensors writes for the owner alone
 
 
 def _stored(key: str, value: Tensor, *, half: bool) -> Tensor:
