@@ -203,8 +203,8 @@ def box_of(figure: Figure, scene: Scene) -> Box:
     """The tight box of an animal: every pixel in which it is visible at all, before whatever tag."""
     drawn = figure.drawn
     height, width = (side // FINE for side in drawn.fine.shape[:2])
-    points = (drawn.fine[..., 3] > 0).reshape(height, FINE, width, FINE)
-    seen = points.any(axis=3).any(axis=1)
+    points = drawn.fine[..., 3].reshape(height, FINE, width, FINE)
+    seen: NDArray[np.bool_] = points.max(axis=(1, 3)).astype(np.bool_)
     if scene.tag is not None:
         seen &= ~tag_mask(scene.tag, scene.size)[drawn.window]
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
