@@ -186,6 +186,17 @@ def test_an_interrupt_says_what_continues(run, words, place, monkeypatch):
     assert run(*words, "-o", place / "out", net=False).code == 0
 
 
+def test_a_full_disk_is_one_line(run, words, place, monkeypatch):
+    def full(*given, **more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fit, "train", full)
+    done = run(*words, "-o", place / "out", net=False)
+    assert (done.code, len(done.lines)) == (2, 1)
+    assert "cannot be written to (No space left on device): make room" in done.err
+    assert "the same command continues" in done.err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_process_is_continued_by_the_same_command(words, place, number):

@@ -14,7 +14,7 @@ from PIL import Image
 from saliscope.boxes import Box, iou
 from saliscope.data import open_data
 from saliscope.data.coco import KIND
-from saliscope.data.shapes import read_levels, tight_box
+from saliscope.data.masks import read_levels, tight_box
 from saliscope.images import image_size
 
 COCO = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "coco_samples"

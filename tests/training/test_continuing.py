@@ -186,3 +186,18 @@ def test_a_finished_folder_without_its_network_gets_it_again(look, toy, whole):
     (whole / "model.json").unlink()
     train(toy.model, toy.splits(), toy.recipe(), whole)
     assert look.same(look.weights(whole), before)
+
+
+def test_a_finished_folder_with_damaged_weights_gets_them_again(look, toy, whole):
+    before, file = look.weights(whole), whole / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-40])
+    said = []
+    train(toy.model, toy.splits(), toy.recipe(), whole, say=said.append)
+    assert f"{whole} is finished already" not in said
+    assert look.same(look.weights(whole), before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of Unix")
+def test_the_weights_may_be_read_by_whoever_may_read_the_rest(whole):
+    modes = {(whole / name).stat().st_mode & 0o777 for name in ("model.safetensors", "model.json")}
+    assert len(modes) == 1

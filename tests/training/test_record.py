@@ -33,6 +33,21 @@ def test_overwrite_begins_anew_and_removes_only_its_own(toy, whole):
     assert len(list((whole / "tensorboard").glob("events.*"))) == 1
 
 
+def test_a_refused_training_touches_nothing(toy, whole):
+    """What is half-written may belong to the training that runs there, and hidden files to anyone."""
+    for name in (".last.ckpt.new", ".model.json.swp"):
+        (whole / name).write_text("theirs")
+    before = {p: p.stat().st_mtime_ns for p in whole.rglob("*")}
+    with pytest.raises(OptionError, match="holds another training"):
+        train(toy.model, toy.splits(), toy.recipe(epochs=9), whole)
+    assert {p: p.stat().st_mtime_ns for p in whole.rglob("*")} == before
+    train(
+        toy.model, toy.splits(), toy.recipe(), whole
+    )  # the same one: leftovers of a killed one go, no more
+    assert not (whole / ".last.ckpt.new").exists()
+    assert (whole / ".model.json.swp").exists()
+
+
 def test_a_foreign_or_damaged_record_is_refused(toy, tmp_path):
     (tmp_path / "run.json").write_text('{"schema": 1, "what": 2}')
     with pytest.raises(DataError, match=r"run.json is no record of a training .* --overwrite"):

@@ -26,7 +26,7 @@ def demo(
 ) -> int:
     """Explain generated animals of which it is known what makes their breed, and measure whether the maps show it.
 
-    Everything comes with saliscope: no download, no GPU. About a minute on two cores.
+    Everything comes with saliscope: no download, no GPU. Some ten seconds on two cores.
     """
     from saliscope.demo import run_demo
     from saliscope.errors import OptionError

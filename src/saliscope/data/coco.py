@@ -15,8 +15,8 @@ import numpy as np
 from saliscope.boxes import Box
 from saliscope.data.catalog import Archive, DataKind
 from saliscope.data.layouts import check_options, find_place, list_images
+from saliscope.data.masks import check_mask_size, decode_runs, fill_polygon
 from saliscope.data.sample import Listing, Masks, Region, Sample
-from saliscope.data.shapes import check_mask_size, decode_runs, fill_polygon
 from saliscope.errors import DataError, OptionError
 
 if TYPE_CHECKING:

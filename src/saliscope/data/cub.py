@@ -11,8 +11,8 @@ from typing import NamedTuple, TypeVar
 from saliscope.boxes import Box
 from saliscope.data.catalog import Archive, DataKind
 from saliscope.data.layouts import Classes, check_options, find_place, list_images, read_rows
+from saliscope.data.masks import check_mask_size, read_levels
 from saliscope.data.sample import Listing, Masks, Region, Sample
-from saliscope.data.shapes import check_mask_size, read_levels
 from saliscope.data.splits import choose_split
 from saliscope.errors import DataError, OptionError
 

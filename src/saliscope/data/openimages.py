@@ -19,8 +19,8 @@ from saliscope.data.layouts import (
     list_images,
     read_rows,
 )
+from saliscope.data.masks import read_levels, tight_box
 from saliscope.data.sample import Listing, Masks, Region, Sample
-from saliscope.data.shapes import read_levels, tight_box
 from saliscope.errors import DataError
 from saliscope.images import image_size
 

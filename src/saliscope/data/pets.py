@@ -13,8 +13,8 @@ import numpy as np
 from saliscope.data.annotations import Corners, read_voc
 from saliscope.data.catalog import Archive, DataKind
 from saliscope.data.layouts import Classes, check_options, find_place, list_images, read_rows
+from saliscope.data.masks import check_mask_size, read_levels, tight_box
 from saliscope.data.sample import Listing, Masks, Region, Sample
-from saliscope.data.shapes import check_mask_size, read_levels, tight_box
 from saliscope.data.splits import choose_split
 from saliscope.errors import DataError, OptionError
 

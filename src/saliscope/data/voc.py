@@ -13,8 +13,8 @@ import numpy as np
 from saliscope.data.annotations import parse_voc, voc_object, voc_size
 from saliscope.data.catalog import Archive, DataKind
 from saliscope.data.layouts import check_options, list_images, read_rows
+from saliscope.data.masks import check_mask_size, read_levels
 from saliscope.data.sample import Listing, Masks, Region, Sample
-from saliscope.data.shapes import check_mask_size, read_levels
 from saliscope.errors import DataError
 
 if TYPE_CHECKING:

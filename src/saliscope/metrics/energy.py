@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from saliscope.errors import DataError
 
-__all__ = ["enrichment", "heat_share"]
+__all__ = ["enrichment", "heat_share", "seen_pixels"]
 
 
 def heat_share(heat: NDArray[np.floating], region: NDArray[np.bool_]) -> float:
@@ -20,9 +20,10 @@ def heat_share(heat: NDArray[np.floating], region: NDArray[np.bool_]) -> float:
     2020, Score-CAM, section 4.3), of a mask the relevance mass accuracy (Arras et al. 2022, CLEVR-XAI). NaN where there is
     no positive heat at all: that is undefined, not 0. Raises `DataError` where the two differ in size.
     """
-    values = _positive(heat, region)
-    total = values.sum()
-    return float(values[region].sum() / total) if total > 0 else math.nan
+    seen, inside = seen_pixels(heat, region)
+    positive = np.clip(seen, 0, None)
+    total = positive.sum()
+    return float(positive[inside].sum() / total) if total > 0 else math.nan
 
 
 def enrichment(heat: NDArray[np.floating], region: NDArray[np.bool_]) -> float:
@@ -33,13 +34,20 @@ def enrichment(heat: NDArray[np.floating], region: NDArray[np.bool_]) -> float:
     share = heat_share(heat, region)
     if math.isnan(share):
         return math.nan
-    area = float(np.mean(region[~np.isnan(heat)]))
+    area = float(seen_pixels(heat, region)[1].mean())
     return share / area if area > 0 else math.nan
 
 
-def _positive(heat: NDArray[np.floating], region: NDArray[np.bool_]) -> NDArray[np.float64]:
+def seen_pixels(
+    heat: NDArray[np.floating], region: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The values of the pixels that were seen, float64, and which of them lie in the region, bool, both flat.
+
+    Raises `DataError` where heat and region are not both (H, W).
+    """
     if heat.shape != region.shape or heat.ndim != 2:
         raise DataError(
             f"the heatmap is {heat.shape} and the region {region.shape}; bring both to the image, (H, W)"
         )
-    return np.nan_to_num(np.clip(heat.astype(np.float64), 0, None), nan=0.0)
+    seen = ~np.isnan(heat)
+    return heat[seen].astype(np.float64), region[seen].astype(bool)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from saliscope.boxes import Box
 from saliscope.errors import DataError, OptionError
 from saliscope.localization import normalise
-from saliscope.metrics.energy import enrichment, heat_share
+from saliscope.metrics.energy import enrichment, heat_share, seen_pixels
 from saliscope.metrics.localization import box_region
 
 __all__ = [
@@ -64,7 +64,7 @@ def relevance_rank(heat: NDArray[np.floating], mask: NDArray[np.bool_]) -> Relev
     the K places it decided: 1 for a constant map, whose value is the mask's share of the image. Pixels that a crop
     never saw (NaN) count for neither. NaN for an empty mask. Raises `DataError` where the sizes differ.
     """
-    seen, inside = _seen(heat, mask)
+    seen, inside = seen_pixels(heat, mask)
     count = int(inside.sum())
     if not count:
         return RelevanceRank(math.nan, math.nan)
@@ -87,7 +87,7 @@ def inside_outside_ratio(heat: NDArray[np.floating], region: NDArray[np.bool_]) 
     Selvaraju et al. 2017 (Grad-CAM), section 8.1, there for the boxes of DenseCap. What is negative counts as none; NaN
     pixels count on neither side. NaN where one side has no pixel or the outside no heat. Raises `DataError` where the sizes differ.
     """
-    seen, inside = _seen(heat, region)
+    seen, inside = seen_pixels(heat, region)
     positive = np.clip(seen, 0, None)
     if inside.all() or not inside.any():
         return math.nan
@@ -108,7 +108,7 @@ def box_coverage(
     if not 0 <= threshold < 1:
         raise OptionError(f"delta is a share of the range, in [0, 1), e.g. 0.25; got {threshold}")
     scaled = normalise(heat)
-    seen, inside = _seen(scaled, box_region(truth, _size(heat)))
+    seen, inside = seen_pixels(scaled, box_region(truth, _size(heat)))
     area = int(inside.sum())
     above = seen > np.float32(threshold)
     return int((above & inside).sum()) / (area + int((above & ~inside).sum())) if area else math.nan
@@ -124,15 +124,3 @@ def contrastivity(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
         raise DataError(f"the masks are {one.shape} and {other.shape}; make both for one image")
     either = int(np.count_nonzero(one | other))
     return int(np.count_nonzero(one != other)) / either if either else math.nan
-
-
-def _seen(
-    heat: NDArray[np.floating], region: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The values of the pixels that were seen, float64, and which of them lie in the region."""
-    if heat.shape != region.shape or heat.ndim != 2:
-        raise DataError(
-            f"the heatmap is {heat.shape} and the region {region.shape}; bring both to the image, (H, W)"
-        )
-    seen = ~np.isnan(heat)
-    return heat[seen].astype(np.float64), region[seen].astype(bool)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from saliscope.data.sample import DataSet
-from saliscope.errors import DependencyError, ModelError, OptionError
+from saliscope.errors import DataError, DependencyError, ModelError, OptionError
 
 if find_spec("lightning") is None or find_spec("tensorboard") is None:
     # Asked before our own modules are imported, which cannot be without it.
@@ -22,7 +22,7 @@ if find_spec("lightning") is None or find_spec("tensorboard") is None:
 
 import torch
 
-from saliscope.models.folders import FACTS, WEIGHTS
+from saliscope.models.folders import FACTS, read_folder
 from saliscope.training.callbacks import CHECKPOINT, Epoch, Keeper, Reporter, Watch, load_checkpoint
 from saliscope.training.cost import duration, time_steps
 from saliscope.training.images import Batches, Images
@@ -102,11 +102,20 @@ def train(
     where = Path(folder)
     record = open_record(where, settings, overwrite=overwrite, first=first)
     job = _Job(where, settled, splits, place, record, say if say and first else _silent, watch)
-    if record.finished and (where / FACTS).exists() and (where / WEIGHTS).exists():
+    if record.finished and _is_whole(where):
         job.say(f"{where} is finished already")
         return Trained(where, record.scores, _told(where))
     with quiet():
         return job.run(mlflow=mlflow)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder holds a network that can be opened, its weights those that model.json speaks of."""
+    try:
+        read_folder(folder).weights_file()
+    except DataError:
+        return False
+    return True
 
 
 def _silent(message: str) -> None:

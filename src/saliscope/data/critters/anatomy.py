@@ -11,7 +11,7 @@ from saliscope.data.critters.head import ears, head, horn, muzzle
 from saliscope.data.critters.pose import Points, Pose
 from saliscope.data.critters.shapes import Shape, ellipse, limb, moved, ribbon, turned, wavy
 
-__all__ = ["PARTS", "animal", "part_shapes"]
+__all__ = ["PARTS", "animal"]
 
 PARTS = (
     "torso",
@@ -51,17 +51,6 @@ def animal(kinds: Mapping[str, str], pose: Pose) -> list[Shape]:
     ]
 
 
-def part_shapes(part: str, kind: str, pose: Pose) -> list[Shape]:
-    """The shapes of one slot alone."""
-    if part in ("ears", "horn"):
-        rear, front = (ears if part == "ears" else horn)(kind, pose)
-        return [*rear, *front]
-    makers = {"tail": _tail, "back": _back, "coat": _coat, "collar": _collar, "muzzle": muzzle}
-    if part in makers:
-        return makers[part](kind, pose)
-    return [s for s in _legs(pose, kind, (0, 1, 2, 3)) if s.part == "feet"]
-
-
 def _torso(pose: Pose) -> list[Shape]:
     rx, ry = pose.trunk
     neck = ribbon(
@@ -94,31 +83,16 @@ def _foot(
     def at(share: float) -> tuple[float, float]:
         return (hip[0] + share * (ankle[0] - hip[0]), hip[1] + share * (ankle[1] - hip[1]))
 
+    sole = (ankle[0] + width * 0.35, ankle[1] + width * 0.35)
+    paw = ellipse(sole, width * 1.25, width * 0.8, count=16)
     if kind == "socks":
-        return [
-            Shape("feet", limb(at(0.58), ankle, width * 1.12, width * 1.08), "white"),
-            Shape(
-                "feet",
-                ellipse(
-                    (ankle[0] + width * 0.35, ankle[1] + width * 0.35),
-                    width * 1.25,
-                    width * 0.8,
-                    count=16,
-                ),
-                "white",
-            ),
-        ]
-    paw = Shape(
-        "legs",
-        ellipse(
-            (ankle[0] + width * 0.35, ankle[1] + width * 0.35), width * 1.25, width * 0.8, count=16
-        ),
-        "shade",
-    )
+        leg = limb(at(0.58), ankle, width * 1.12, width * 1.08)
+        return [Shape("feet", leg, "white"), Shape("feet", paw, "white")]
+    bare = Shape("legs", paw, "shade")
     if kind == "rings":
         bands = ((0.42, 0.54), (0.70, 0.82))
-        return [paw, *(Shape("feet", _band(at(a), at(b), width * 1.22), "mark") for a, b in bands)]
-    return [paw]
+        return [bare, *(Shape("feet", _band(at(a), at(b), width * 1.22), "mark") for a, b in bands)]
+    return [bare]
 
 
 def _band(start: tuple[float, float], end: tuple[float, float], half: float) -> Points:
@@ -226,10 +200,10 @@ def _coat(kind: str, pose: Pose) -> list[Shape]:
 
 def _spots(dice: Dice, rx: float, ry: float) -> list[tuple[float, float]]:
     places = []
-    for row, (y, count) in enumerate(((-0.62, 4), (-0.10, 5), (0.42, 4))):
+    for y, count in ((-0.62, 4), (-0.10, 5), (0.42, 4)):
         width = rx * float(np.sqrt(1 - y * y)) * 0.86
         for i in range(count):
-            x = -width + 2 * width * (i + 0.5 + (0.2 if row == 1 else 0.0) * 0) / count
+            x = -width + 2 * width * (i + 0.5) / count
             places.append((x + dice.uniform(-0.04, 0.04), y * ry + dice.uniform(-0.03, 0.03)))
     return places
 

@@ -112,8 +112,3 @@ def breed_named(name: str) -> Breed:
 def differing_slots(one: Breed, other: Breed) -> tuple[str, ...]:
     """The slots in which two breeds are unlike."""
     return tuple(slot for slot in SLOTS if one.kinds[slot] != other.kinds[slot])
-
-
-def adjective(slot: str, kind: str) -> str:
-    """How a part is said before a noun ("lop-eared")."""
-    return _ADJECTIVES[slot, kind]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saliscope.data.critters.breeds import KINDS
+from saliscope.data.critters.clutter import THINGS
 from saliscope.data.critters.dice import Dice
 from saliscope.data.critters.world import Figure, Scene
 
@@ -120,8 +121,6 @@ def questions_of(scene: Scene, visible: frozenset[str]) -> tuple[Question, ...]:
 
 
 def _things_asked(scene: Scene, visible: frozenset[str]) -> list[Question]:
-    from saliscope.data.critters.clutter import THINGS
-
     seen = [t.noun for t in scene.things if f"distractor/{t.noun}" in visible]
     absent = sorted(set(THINGS) - {t.noun for t in scene.things})
     dice = Dice(*scene.words, "questions")

@@ -95,15 +95,10 @@ def _flag(_: Dice) -> list[Layer]:
 
 
 def _hoop(_: Dice) -> list[Layer]:
-    outer = ellipse((0, -0.32), 0.24, 0.34, count=32)
-    ring = np.concatenate(
-        [
-            outer,
-            outer[:1],
-            ellipse((0, -0.32), 0.16, 0.26, count=32)[::-1],
-            ellipse((0, -0.32), 0.16, 0.26, count=32)[-1:],
-        ]
+    outer, inner = (
+        ellipse((0, -0.32), rx, ry, count=32) for rx, ry in ((0.24, 0.34), (0.16, 0.26))
     )
+    ring = np.concatenate([outer, outer[:1], inner[::-1], inner[-1:]])
     return [(ring, "main-")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from saliscope.data.critters.breeds import BREEDS
 from saliscope.data.critters.captions import caption_of, questions_of
@@ -15,10 +15,6 @@ from saliscope.data.critters.world import Scene, box_of, draw, draw_scene, masks
 from saliscope.data.sample import Region, Sample
 from saliscope.errors import OptionError, nearest
 from saliscope.images import Photo
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["Critters", "Variant", "open_critters"]
 
@@ -144,7 +140,7 @@ class Critters:
             regions=regions,
             size=scene.size,
             details=self._details(scene),
-            mask_reader=partial(_masks, scene),
+            mask_reader=partial(masks_of, scene),
         )
 
     def _details(self, scene: Scene) -> Mapping[str, Any]:
@@ -157,13 +153,9 @@ class Critters:
         if scene.tag is not None:
             details |= {"tag": scene.tag.code, "tag_tells": scene.tag.code == breed.index}
         if self.variant == "caption":
-            visible = frozenset(name for name, mask in _masks(scene).items() if mask.any())
+            visible = frozenset(name for name, mask in masks_of(scene).items() if mask.any())
             details |= {
                 "caption": caption_of(scene, visible),
                 "questions": questions_of(scene, visible),
             }
         return details
-
-
-def _masks(scene: Scene) -> dict[str, NDArray[np.bool_]]:
-    return masks_of(scene)

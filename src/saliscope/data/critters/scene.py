@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from saliscope.data.critters.dice import Dice
 from saliscope.data.critters.pose import Colour, hsv
 
-__all__ = ["Light", "draw_light", "draw_place", "lit", "textured"]
+__all__ = ["Light", "draw_light", "draw_place", "horizon_of", "lit", "textured"]
 
 Picture = NDArray[np.uint8]
 
@@ -64,19 +64,29 @@ def _gains(strength: int) -> Picture:
     return np.clip(128 + (np.arange(256) - 128) * strength // 64, 0, 255).astype(np.uint8)
 
 
-def draw_place(dice: Dice, size: tuple[int, int]) -> tuple[Picture, int]:
-    """Draw an empty place, uint8 (H, W, 3), and say at which row its ground begins."""
-    height, width = size
+def horizon_of(dice: Dice, size: tuple[int, int]) -> int:
+    """Say at which row the ground of a place begins, without drawing it."""
+    return _plan(dice, size)[2]
+
+
+def _plan(dice: Dice, size: tuple[int, int]) -> tuple[str, list[Colour], int]:
+    """The first that is drawn of a place: which it is, its colours, its horizon."""
     place = dice.choice(tuple(_PLACES))
     ends = [_varied(dice, colour) for colour in _PLACES[place]]
-    horizon = round(height * dice.uniform(0.30, 0.62))
+    return place, ends, round(size[0] * dice.uniform(0.30, 0.62))
+
+
+def draw_place(dice: Dice, size: tuple[int, int]) -> Picture:
+    """Draw an empty place, uint8 (H, W, 3)."""
+    height, width = size
+    place, ends, horizon = _plan(dice, size)
     rows = np.empty((height, 1, 3), np.uint8)
     rows[:horizon] = _ramp(ends[0], ends[1], horizon)
     rows[horizon:] = _ramp(ends[2], ends[3], height - horizon)
     picture: Picture = np.repeat(rows, width, axis=1)
     _FURNISH[place](picture, dice, horizon, ends)
     textured(picture, dice, dice.uniform(0.15, 0.60))
-    return picture, horizon
+    return picture
 
 
 def _varied(dice: Dice, colour: tuple[float, float, float]) -> Colour:

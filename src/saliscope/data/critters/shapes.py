@@ -33,11 +33,9 @@ def _circle(count: int) -> Points:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def ellipse(
-    centre: tuple[float, float], rx: float, ry: float, *, angle: float = 0.0, count: int = 28
-) -> Points:
+def ellipse(centre: tuple[float, float], rx: float, ry: float, *, count: int = 28) -> Points:
     """An ellipse as a polygon."""
-    return moved(turned(_circle(count) * np.array([rx, ry]), angle), centre)
+    return moved(_circle(count) * np.array([rx, ry]), centre)
 
 
 def turned(points: Points, angle: float) -> Points:

@@ -25,7 +25,7 @@ from saliscope.data.critters.drawing import (
     rasterise,
 )
 from saliscope.data.critters.pose import Colours, Pose, draw_colours, draw_pose
-from saliscope.data.critters.scene import Light, draw_light, draw_place, lit, textured
+from saliscope.data.critters.scene import Light, draw_light, draw_place, horizon_of, lit, textured
 from saliscope.data.critters.tag import Tag, paint_tag, tag_mask
 
 __all__ = ["Figure", "Scene", "box_of", "draw", "draw_scene", "masks_of", "with_twin"]
@@ -78,7 +78,7 @@ def draw_scene(
     Nothing but the part itself depends on which of two twins is asked for.
     """
     sides = (size, size)
-    _, horizon = _place(words, sides)
+    horizon = horizon_of(Dice(*words, "place"), sides)
     figures = []
     for number, breed in enumerate(breeds):
         stream = f"animal {number}"
@@ -94,10 +94,6 @@ def with_twin(scene: Scene) -> Scene:
     """The same scene with the first animal's twin in its place."""
     first = replace(scene.figures[0], breed=scene.figures[0].breed.twin)
     return replace(scene, figures=(first, *scene.figures[1:]))
-
-
-def _place(words: tuple[object, ...], size: tuple[int, int]) -> tuple[NDArray[np.uint8], int]:
-    return draw_place(Dice(*words, "place"), size)
 
 
 def _room(words: tuple[object, ...], number: int, count: int, size: int) -> Extent:
@@ -146,7 +142,7 @@ def _scale(dice: Dice, both: list[Extent], fits: float, size: int, count: int) -
 
 def draw(scene: Scene) -> NDArray[np.uint8]:
     """Draw a scene: uint8 (H, W, 3), RGB."""
-    picture, _ = _place(scene.words, scene.size)
+    picture = draw_place(Dice(*scene.words, "place"), scene.size)
     for thing in scene.things:
         paint(picture, thing)
     for figure in scene.figures:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from saliscope.boxes import Box
-from saliscope.data.shapes import (
+from saliscope.data.masks import (
     check_mask_size,
     decode_runs,
     fill_polygon,
