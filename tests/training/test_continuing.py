@@ -189,7 +189,9 @@ def test_a_finished_folder_without_its_network_gets_it_again(look, toy, whole):
 
 
 def test_a_finished_folder_with_damaged_weights_gets_them_again(look, toy, whole):
-    before, file = look.weights(whole), whole / "model.safetensors"
+    file = whole / "model.safetensors"
+    # Copies: weights read from a file are a view of it, and it is about to be damaged.
+    before = {name: tensor.clone() for name, tensor in look.weights(whole).items()}
     file.write_bytes(file.read_bytes()[:-40])
     said = []
     train(toy.model, toy.splits(), toy.recipe(), whole, say=said.append)
