@@ -16,10 +16,11 @@ from saliscope.boxes import Box, iou
 from saliscope.data import DataSet, Sample, open_data
 from saliscope.explainer import explain_batch, resolve_specs
 from saliscope.explanation import Explanation
+from saliscope.files import write_whole
 from saliscope.methods import parse_method
 from saliscope.metrics import heat_share
 from saliscope.models import Model, load_model
-from saliscope.pictures import TRUTH_COLOUR, Pixels, blend, draw_boxes, encode, write_whole
+from saliscope.pictures import TRUTH_COLOUR, Pixels, blend, draw_boxes, encode
 from saliscope.pictures.sheet import Tile, lay_out
 from saliscope.stats import Interval, mean_interval
 

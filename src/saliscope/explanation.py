@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from saliscope import pictures
 from saliscope.boxes import Box, BoxConvention, best_iou
 from saliscope.errors import OptionError
+from saliscope.files import write_whole
 from saliscope.frames import Frame
 from saliscope.images import Photo
 from saliscope.localization import NormaliseRule, Protocol, Status, parse_protocol
@@ -193,7 +194,7 @@ class Explanation:
         panel = panel_of([view], instances, alpha=alpha, colormap=colormap)
         written = []
         for name, data in files_of(view, stem, overlay, panel, instances):
-            pictures.write_whole(target / name, data)
+            write_whole(target / name, data)
             written.append(target / name)
         return written
 

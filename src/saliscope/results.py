@@ -20,9 +20,10 @@ from saliscope.boxes import Box, best_iou
 from saliscope.data import Truth, TruthSource
 from saliscope.errors import DataError, ImageError, SaliscopeError
 from saliscope.explanation import Explanation
+from saliscope.files import write_whole
 from saliscope.keeping import file_base, maps_npz
 from saliscope.localization import NormaliseRule, Protocol
-from saliscope.pictures import COLORMAP, encode, write_whole
+from saliscope.pictures import COLORMAP, encode
 from saliscope.views import View, overlay_of, panel_of
 
 __all__ = ["COLUMNS", "Look", "ResultFolder", "defined", "unique_stems"]

@@ -1,6 +1,4 @@
-import errno
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from saliscope.pictures import (
     draw_boxes,
     encode,
     encoded,
-    write_whole,
 )
 
 
@@ -201,34 +198,3 @@ def test_missing_folder_and_folder_of_the_same_name_are_named(tmp_path):
     with pytest.raises(OSError, match="there is a folder of that name"):
         encode(np.zeros((2, 2, 3), np.uint8), tmp_path / "b.png")
     assert [p.name for p in tmp_path.iterdir()] == ["b.png"]
-
-
-@pytest.mark.parametrize(
-    ("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EIO, "choose a")]
-)
-def test_failure_while_writing_leaves_the_old_file_and_nothing_else(
-    tmp_path, monkeypatch, code, words
-):
-    target = tmp_path / "a.bin"
-    target.write_bytes(b"old")
-
-    def fail(self, other):
-        raise OSError(code, "failed")
-
-    monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match=words) as caught:
-        write_whole(target, b"new")
-    assert caught.value.errno == code
-    assert caught.value.filename == str(target)
-    assert target.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
-
-
-def test_interruption_leaves_no_temporary_file(tmp_path, monkeypatch):
-    def interrupt(self, other):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "a.bin", b"new")
-    assert list(tmp_path.iterdir()) == []

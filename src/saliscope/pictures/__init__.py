@@ -13,7 +13,6 @@ from saliscope.pictures.drawing import (
     draw_boxes,
     encode,
     encoded,
-    write_whole,
 )
 
 __all__ = [
@@ -29,5 +28,4 @@ __all__ = [
     "draw_boxes",
     "encode",
     "encoded",
-    "write_whole",
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
-import secrets
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from saliscope.boxes import Box
 from saliscope.errors import ImageError, OptionError, nearest
+from saliscope.files import write_whole
 
 __all__ = [
     "COLORMAP",
@@ -27,7 +26,6 @@ __all__ = [
     "draw_boxes",
     "encode",
     "encoded",
-    "write_whole",
 ]
 
 Rgb = tuple[int, int, int]
@@ -212,37 +210,6 @@ def _jpeg(picture: Pixels, quality: int) -> bytes:
     ]
     _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), settings)
     return bytes(data)
-
-
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename: readers see the old file or the whole new one.
-
-    Raises `OSError` (its own kind kept) that names the path and says what to do.
-    """
-    target = Path(path)
-    temporary = target.with_name(f".{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        temporary.replace(target)
-    except OSError as err:
-        temporary.unlink(missing_ok=True)
-        raise _write_error(target, err) from err
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _write_error(target: Path, err: OSError) -> OSError:
-    if not target.parent.is_dir():
-        advice = f'the folder "{target.parent}" does not exist; create it first'
-    elif err.errno == errno.ENOSPC:
-        advice = "the disk is full; free some space or choose another folder"
-    elif target.is_dir():
-        advice = "there is a folder of that name; choose another"
-    else:
-        advice = f"{err.strerror or err}; choose a folder you may write to"
-    return OSError(err.errno, f"cannot write: {advice}", str(target))
 
 
 def _levels(heat: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliscope.errors import OptionError
-from saliscope.pictures import colour_table, write_whole
+from saliscope.files import write_whole
+from saliscope.pictures import colour_table
 from saliscope.pictures.fonts import drawable, fallback_family, font
 from saliscope.pictures.panels import ellipsised
 

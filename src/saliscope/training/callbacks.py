@@ -15,8 +15,8 @@ from lightning.pytorch import Callback
 from typing_extensions import override
 
 from saliscope.errors import DataError, ModelError
+from saliscope.files import settle
 from saliscope.training.curves import write_curves
-from saliscope.training.files import settle
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saliscope.training.files import write_whole
+from saliscope.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,10 +21,10 @@ _TRAIN, _VALIDATION = "#4477aa", "#ee6677"  # apart for every kind of colour vis
 
 def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Write `curves.csv` and `curves.png`: one row, one point an epoch; NaN is an empty cell and a gap."""
-    write_whole(folder / "curves.csv", curves_csv(history).encode())
+    write_whole(folder / "curves.csv", curves_csv(history).encode(), durable=True)
     picture = io.BytesIO()
     curves_figure(history).savefig(picture, format="png", dpi=120)
-    write_whole(folder / "curves.png", picture.getvalue())
+    write_whole(folder / "curves.png", picture.getvalue(), durable=True)
 
 
 def curves_csv(history: Sequence[Mapping[str, Any]]) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import re
-import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
-from saliscope.errors import DataError, OptionError, nearest
+from saliscope.errors import nearest
+from saliscope.settings import (
+    Settings,
+    make_settings,
+    read_settings,
+    settings_text,
+    settings_toml,
+    wrong,
+)
 
 __all__ = ["Recipe", "make_recipe", "read_recipe", "recipe_names", "recipe_toml"]
 
@@ -23,22 +26,14 @@ Triple = tuple[float, float, float]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-_WORDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text",
-    "tuple_type": "a list",
-}
-
-
-class Recipe(BaseModel):
+class Recipe(Settings):
     """All settings of one training; frozen, compared by value, written to every folder that a training makes.
 
     Make one with `read_recipe` or `make_recipe`, which raise `OptionError` with one line for each wrong field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    noun: ClassVar = "recipe"
+    wholes: ClassVar = {"mean": "three numbers", "std": "three numbers", "fresh": "a list of names"}
 
     name: str = Field(min_length=1, description="What the recipe is called.")
     weights: str = Field(
@@ -124,14 +119,14 @@ class Recipe(BaseModel):
     @classmethod
     def _mean(cls, given: Triple) -> Triple:
         if not all(0 <= value <= 1 for value in given):
-            raise _wrong("must be three numbers in [0, 1]: pixels are divided by 255 first")
+            raise wrong("must be three numbers in [0, 1]: pixels are divided by 255 first")
         return given
 
     @field_validator("std", mode="after")
     @classmethod
     def _std(cls, given: Triple) -> Triple:
         if not all(value > 0 for value in given):
-            raise _wrong("must be three numbers above 0")
+            raise wrong("must be three numbers above 0")
         return given
 
     @field_validator("freeze", mode="before")
@@ -142,16 +137,12 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
         if self.optimizer == "adamw" and self.momentum:
-            raise _wrong(f"momentum {self.momentum} belongs to sgd; leave it out with adamw")
+            raise wrong(f"momentum {self.momentum} belongs to sgd; leave it out with adamw")
         if self.warmup_epochs and self.warmup_epochs >= self.epochs:
-            raise _wrong(
+            raise wrong(
                 f"warmup_epochs {self.warmup_epochs:g} must be less than epochs {self.epochs}"
             )
         return self
-
-
-def _wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("recipe", "{message}", {"message": message})
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -167,32 +158,20 @@ def read_recipe(recipe: str | os.PathLike[str], /, **overrides: Any) -> Recipe:
     line for each, with the file and line that it stands in; `DataError` for a file that is no TOML.
     """
     file, text = _read(recipe)
-    try:
-        values = {"name": Path(file).stem, **tomllib.loads(text)}
-    except tomllib.TOMLDecodeError as err:
-        raise DataError(
-            f"recipe {file} is not TOML: {err}; write one `field = value` a line"
-        ) from err
-    places = {key: f"recipe {file}{_line(key, text)}" for key in ("", *values)}
-    return make_recipe({**values, **overrides}, places=places | dict.fromkeys(overrides, "recipe"))
+    return read_settings(Recipe, file, text, overrides, name=Path(file).stem)
 
 
-def make_recipe(values: Mapping[str, Any], *, places: Mapping[str, str] | None = None) -> Recipe:
-    """Make a recipe from its fields by name; `places` says for each field where it stands, for the messages.
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
+    """Make a recipe from its fields by name.
 
     Raises `OptionError`, one line for each wrong field: the value given, what is allowed, the nearest name.
     """
-    try:
-        return Recipe.model_validate(dict(values))
-    except ValidationError as err:
-        lines = dict.fromkeys(_complaint(error, values, places or {}) for error in err.errors())
-        raise OptionError("\n".join(lines)) from None
+    return make_settings(Recipe, values)
 
 
 def recipe_toml(recipe: Recipe) -> str:
     """Write a recipe as TOML, one field a line; reading it gives an equal recipe. Fields that are off are left out."""
-    fields = recipe.model_dump(mode="python", exclude_none=True)
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in fields.items())
+    return settings_toml(recipe)
 
 
 def _folder() -> Any:
@@ -203,62 +182,8 @@ def _read(recipe: str | os.PathLike[str]) -> tuple[str, str]:
     given = os.fspath(recipe)
     if given in recipe_names():
         return f"{given}.toml", (_folder() / f"{given}.toml").read_text(encoding="utf-8")
-    try:
-        return given, Path(given).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise OptionError(
-            f'no recipe is called "{given}" and there is no such file; {nearest(given, recipe_names())}; give a name or '
-            "a TOML file"
-        ) from None
-    except (OSError, UnicodeDecodeError) as err:
-        raise DataError(f"recipe {given} cannot be read ({err}): give a TOML file") from err
-
-
-def _line(key: str, text: str) -> str:
-    found = re.search(
-        rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(key)}[\"']?[ \t]*[=.\]]", text, re.MULTILINE
+    missing = (
+        f'no recipe is called "{given}" and there is no such file; {nearest(given, recipe_names())}; give a name or '
+        "a TOML file"
     )
-    return f":{text.count(chr(10), 0, found.start()) + 1}" if found else ""
-
-
-def _complaint(error: ErrorDetails, values: Mapping[str, Any], places: Mapping[str, str]) -> str:
-    """One sentence for what pydantic found, with the name of the field first."""
-    key = str(error["loc"][0]) if error["loc"] else ""
-    place = places.get(key) or places.get("", "recipe")
-    if not key:
-        return f"{place}: {error['msg']}"
-    if error["type"] == "extra_forbidden":
-        return f'{place}: there is no field "{key}"; {nearest(key, Recipe.model_fields)}'
-    if error["type"] == "missing" and key in Recipe.model_fields and len(error["loc"]) == 1:
-        return f'{place}: "{key}" is missing ({Recipe.model_fields[key].description})'
-    given = (
-        values.get(key) if len(error["loc"]) > 1 else error["input"]
-    )  # the list, not one number of it
-    return f"{place}: {key} is {_shown(given)}, but {_allowed(error)}"
-
-
-def _shown(given: Any) -> str:
-    return f'"{given}"' if isinstance(given, str) else str(given)
-
-
-def _allowed(error: ErrorDetails) -> str:
-    """What pydantic wants instead, and for words the nearest of those allowed."""
-    if error["type"] in _WORDS or len(error["loc"]) > 1:
-        whole = {"mean": "three numbers", "std": "three numbers", "fresh": "a list of names"}
-        return f"must be {whole.get(str(error['loc'][0])) or _WORDS[error['type']]}"
-    if error["type"] != "literal_error":
-        return error["msg"].replace("Input should be", "must be")
-    words = [word.strip("' ") for word in re.split(r",| or ", error.get("ctx", {})["expected"])]
-    allowed = ", ".join(f'"{word}"' for word in words)
-    return f"must be one of {allowed}; {nearest(str(error['input']), words)}"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, str):
-        # JSON's escapes are TOML's too, but for this one, which JSON leaves as it is.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    assert isinstance(value, int | float)
-    assert math.isfinite(value)
-    return repr(value)
+    return given, settings_text(given, noun="recipe", missing=missing)

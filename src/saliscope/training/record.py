@@ -11,7 +11,8 @@ from shutil import rmtree
 from typing import Any
 
 from saliscope.errors import DataError, OptionError
-from saliscope.training.files import write_whole
+from saliscope.files import write_whole
+from saliscope.settings import differences, plain
 from saliscope.training.saving import versions
 
 __all__ = ["FREE", "RUN", "Record", "clear", "open_record"]
@@ -19,8 +20,8 @@ __all__ = ["FREE", "RUN", "Record", "clear", "open_record"]
 RUN = "run.json"
 SCHEMA = 1
 
-FREE = frozenset({"workers", "cache"})
-"""Recipe fields that may differ when a training is continued: the result does not depend on them."""
+FREE = frozenset({"recipe.workers", "recipe.cache"})
+"""Settings that may differ when a training is continued: the result does not depend on them."""
 
 _OURS = (RUN, "last.ckpt", "model.safetensors", "model.json", "curves.csv", "curves.png", "skipped.csv")  # fmt: skip
 _FOLDERS = ("tensorboard", "mlflow")
@@ -46,7 +47,7 @@ class Record:
         """Write run.json whole."""
         content = {"schema": SCHEMA, **self.__dict__}
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_whole(folder / RUN, text.encode())
+        write_whole(folder / RUN, text.encode(), durable=True)
 
 
 def open_record(
@@ -65,37 +66,23 @@ def open_record(
     if not path.exists():
         if first:
             clear(folder, leftovers=True)
-        return Record(_plain(settings), versions(), started=now())
+        return Record(plain(settings), versions(), started=now())
     record = _read(path)
-    changed = differences(record.settings, _plain(settings))
+    changed = differences(record.settings, plain(settings), free=FREE)
     if changed:
         raise OptionError(
             f"{folder} holds another training: {'; '.join(changed)}. Name another folder, or overwrite it with --overwrite"
         )
     if first:  # not before: what is half-written may be another training's
         clear(folder, leftovers=True)
-    record.settings = _plain(settings)  # the free fields may be new
+    record.settings = plain(settings)  # the free fields may be new
     return record
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Say field by field what is different, as "field was A, is B"."""
-    found = []
-    for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
-        if before == after or (prefix == "recipe." and key in FREE):
-            continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += differences(before, after, f"{prefix}{key}.")
-        else:
-            found.append(f"{prefix}{key} was {_short(before)}, is {_short(after)}")
-    return found
 
 
 def clear(folder: Path, *, leftovers: bool = False) -> None:
     """Remove what a training wrote, and nothing else; with `leftovers` only what a killed one left half-written."""
     for name in _OURS:
-        for half in folder.glob(f".{name}.new"):
+        for half in folder.glob(f".{name}.*new"):
             half.unlink(missing_ok=True)
         if not leftovers:
             (folder / name).unlink(missing_ok=True)
@@ -123,14 +110,3 @@ def _read(path: Path) -> Record:
             f"{path} has schema {schema}, this version of saliscope writes {SCHEMA}: name another folder"
         )
     return record
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives them back: tuples are lists."""
-    plain: dict[str, Any] = json.loads(json.dumps(settings))
-    return plain
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."

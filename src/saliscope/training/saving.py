@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from saliscope.errors import ModelError, OptionError
+from saliscope.files import fresh_name, settle
 from saliscope.models.folders import (
     FACTS,
     SCHEMA,
@@ -23,7 +24,6 @@ from saliscope.models.folders import (
     network_facts,
     read_folder,
 )
-from saliscope.training.files import fresh_name, settle
 
 if TYPE_CHECKING:
     from saliscope.training.networks import Trainable

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from saliscope.data.sample import Failed
 from saliscope.errors import DataError
-from saliscope.training.files import write_whole
+from saliscope.files import write_whole
 
 __all__ = ["SKIPPED", "read_skipped", "write_skipped"]
 
@@ -24,7 +24,7 @@ def write_skipped(folder: Path, failed: Mapping[str, Sequence[Failed]]) -> None:
     writer.writerow(_COLUMNS)
     for split, rows in failed.items():
         writer.writerows([split, row.id, row.message] for row in rows)
-    write_whole(folder / SKIPPED, text.getvalue().encode())
+    write_whole(folder / SKIPPED, text.getvalue().encode(), durable=True)
 
 
 def read_skipped(folder: Path) -> dict[str, list[Failed]] | None:
