@@ -13,6 +13,7 @@ from saliscope.images import Photo
 from saliscope.methods import parse_method
 from saliscope.models import Model
 from saliscope.pipeline import explain_files
+from saliscope.runs import stream
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_reading_and_finishing_have_threads_of_their_own(model, specs, files, mo
             model, files, specs, lambda p, e: threading.current_thread().name, workers=1
         )
     }
-    assert names == {"decode_0"}
+    assert names == {"read_0"}
     assert finishers == {"finish_0"}
     assert workers() == []
 
@@ -197,7 +198,7 @@ def test_nothing_runs_beside_a_network_on_all_cores(
         seen.append(len(busy))
         return real(model, photos, *args, **more)
 
-    monkeypatch.setattr(pipeline, "_cores", lambda: threads)
+    monkeypatch.setattr(stream, "cores", lambda: threads)
     monkeypatch.setattr(pipeline, "explain_batch", explain)
     outcomes = list(explain_files(model, files, specs, finish, batch_size=2))
     assert [o.path for o in outcomes] == files

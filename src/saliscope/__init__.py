@@ -35,6 +35,7 @@ __all__ = [
     "load_image",
     "load_model",
     "open_data",
+    "open_run",
 ]
 
 _HOMES = {
@@ -45,6 +46,7 @@ _HOMES = {
     "saliscope.frames": ("Frame",),
     "saliscope.images": ("load_image",),
     "saliscope.models": ("IMAGENET_MEAN", "IMAGENET_STD", "Model", "load_model"),
+    "saliscope.runs": ("open_run",),
     "saliscope.errors": (
         "DataError",
         "DependencyError",
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from saliscope.frames import Frame
     from saliscope.images import load_image
     from saliscope.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
+    from saliscope.runs import open_run
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from saliscope.api import attribute
 from saliscope.data import DataSet
 from saliscope.errors import SaliscopeError
 from saliscope.models import Model
+from saliscope.provenance import machine
 
 __all__ = ["Timing", "data_table", "interleaved", "machine", "speed_cases", "speed_table"]
 
@@ -145,17 +145,6 @@ def data_table(
             "decode and preprocess": lambda: list(pool.map(read, islice(order, batch))),
         }
         return interleaved(jobs, rounds=rounds)
-
-
-def machine() -> str:
-    """One line that says where a table was measured."""
-    where = platform.processor() or platform.machine()
-    if torch.cuda.is_available():
-        where += f", {torch.cuda.get_device_name()}"
-    else:
-        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        where = f"{capabilities.get('cpu_name') or where} ({platform.machine()})"
-    return f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def _wait() -> None:

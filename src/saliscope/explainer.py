@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saliscope.engine import TargetFunction, TargetSpace, TopClasses
+from saliscope.engine import OwnClasses, TargetFunction, TargetSpace, TopClasses
 from saliscope.errors import OptionError, TargetError
 from saliscope.explanation import Explanation, Target
 from saliscope.frames import Frame
@@ -22,7 +22,7 @@ from saliscope.models import Model, recommended_layer
 
 __all__ = ["ClassTarget", "explain_batch", "resolve_specs"]
 
-ClassTarget = int | str | Sequence[int | str] | Tensor | TargetFunction | None
+ClassTarget = int | str | Sequence[int | str] | Tensor | OwnClasses | TargetFunction | None
 """What may be explained: None (the predicted class), a class by index or label, one for each image, or a function."""
 
 # A softmax probability p passes on p(1 - p) of the logits' gradient; below this share only rounding is left.
@@ -146,7 +146,8 @@ def _class(facts: _Facts, index: int, space: TargetSpace) -> Target:
     logits = facts.logits.astype(np.float64)
     share = np.exp(logits - logits.max())
     probability = float(share[index] / share.sum())
-    return Target(index, facts.model.label(index), space, float(logits[index]), probability)
+    rank = int((logits > logits[index]).sum())
+    return Target(index, facts.model.label(index), space, float(logits[index]), probability, rank)
 
 
 def _target(model: Model, target: ClassTarget, top: int | None, batch: int) -> Any:

@@ -31,7 +31,8 @@ __all__ = ["Explanation", "Target", "boxes_of"]
 class Target:
     """The scalar that was explained, or the class that was predicted, with what the network answered.
 
-    `index` and `label` are None for a callable target; `logit` and `probability` are NaN where undefined.
+    `index` and `label` are None for a callable target; `logit` and `probability` are NaN where undefined. `rank` counts the
+    classes with a larger logit: 0 for the predicted one.
     """
 
     index: int | None
@@ -39,6 +40,7 @@ class Target:
     space: Literal["logit", "probability", "callable"] = "logit"
     logit: float = math.nan
     probability: float = math.nan
+    rank: int | None = None
 
     @property
     def name(self) -> str:

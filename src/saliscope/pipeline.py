@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +18,7 @@ from saliscope.frames import Frame
 from saliscope.images import Photo, image_size, load_image
 from saliscope.methods import MethodSpec
 from saliscope.models import Model
+from saliscope.runs.stream import Steps, cores, each_or_all, overlapped, works_beside
 
 __all__ = ["Outcome", "explain_files"]
 
@@ -86,9 +84,22 @@ def explain_files(
         )
         return [Outcome(r.path, explanations) for r, explanations in zip(batch, found, strict=True)]
 
-    count = min(4, _cores()) if workers is None else workers
-    beside = model.device.type != "cpu" or torch.get_num_threads() < _cores()
-    return _stream(_Line(model, explain, finish, batch_size, count, beside), paths)
+    count = min(4, cores()) if workers is None else workers
+
+    def work(ready: list[_Ready | Outcome[T]]) -> Iterator[Outcome[list[Explanation]] | Outcome[T]]:
+        read = [r for r in ready if isinstance(r, _Ready)]
+        explained = iter(each_or_all(explain, read, lambda r, err: Outcome(r.path, error=err)))
+        return (r if isinstance(r, Outcome) else next(explained) for r in ready)
+
+    steps: Steps[Path, Any, Any, Outcome[T]] = Steps(
+        read=lambda path: _decode(model, path),
+        work=work,
+        finish=lambda done: _finished(finish, done),
+        threads=count,
+        beside=works_beside(model.device),
+        behind=batch_size,
+    )
+    return overlapped(steps, _batches(paths, batch_size))
 
 
 def _check(
@@ -115,50 +126,6 @@ def _check(
             )
 
 
-@dataclass(frozen=True, eq=False)
-class _Line(Generic[T]):
-    """What the stream is made of; `beside`: decoding and finishing run while the network does."""
-
-    model: Model
-    explain: Callable[[list[_Ready]], list[Outcome[list[Explanation]]]]
-    finish: Callable[[Path, list[Explanation]], T]
-    batch_size: int
-    workers: int
-    beside: bool
-
-
-def _stream(line: _Line[T], paths: Sequence[Path]) -> Generator[Outcome[T], None, None]:
-    decoder = ThreadPoolExecutor(line.workers, "decode")
-    finisher = ThreadPoolExecutor(line.workers, "finish")
-    ahead: deque[list[Future[_Ready | Outcome[T]]]] = deque()
-    behind: deque[Future[Outcome[T]]] = deque()
-    batches = _batches(paths, line.batch_size)
-    with decoder, finisher:
-        try:
-            while True:
-                while len(ahead) < (3 if line.beside else 1) and (batch := next(batches, None)):
-                    ahead.append([decoder.submit(_decode, line.model, path) for path in batch])
-                if not ahead:
-                    break
-                ready = [future.result() for future in ahead.popleft()]
-                while behind and not line.beside:
-                    yield behind.popleft().result()
-                explained = iter(
-                    _tolerant(line.explain, [r for r in ready if isinstance(r, _Ready)])
-                )
-                for item in ready:
-                    done = item if isinstance(item, Outcome) else next(explained)
-                    behind.append(finisher.submit(_finished, line.finish, done))
-                del ready, explained
-                while len(behind) > line.batch_size or (behind and behind[0].done()):
-                    yield behind.popleft().result()
-            while behind:
-                yield behind.popleft().result()
-        finally:
-            decoder.shutdown(wait=False, cancel_futures=True)
-            finisher.shutdown(wait=False, cancel_futures=True)
-
-
 def _batches(paths: Sequence[Path], size: int) -> Iterator[list[Path]]:
     """Cut paths into batches of `size` images and of `_BATCH_PIXELS`, whichever is reached first."""
     batch: list[Path] = []
@@ -183,13 +150,6 @@ def _pixels(path: Path) -> int:
     return height * width
 
 
-def _cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _decode(model: Model, path: Path) -> _Ready | Outcome[T]:
     try:
         photo = load_image(path)
@@ -197,27 +157,6 @@ def _decode(model: Model, path: Path) -> _Ready | Outcome[T]:
     except (SaliscopeError, OSError, MemoryError) as err:
         return Outcome(path, error=err)
     return _Ready(path, photo, inputs, frame)
-
-
-def _tolerant(
-    explain: Callable[[list[_Ready]], list[Outcome[list[Explanation]]]], batch: list[_Ready]
-) -> list[Outcome[list[Explanation]]]:
-    if not batch:
-        return []
-    try:
-        return explain(batch)
-    except (MemoryError, RuntimeError) as err:
-        if not _out_of_memory(err):
-            raise
-        if len(batch) == 1:
-            return [Outcome(batch[0].path, error=err)]
-    return [outcome for ready in batch for outcome in _tolerant(explain, [ready])]
-
-
-def _out_of_memory(err: Exception) -> bool:
-    """Whether memory ran out; on the CPU torch says so in a plain `RuntimeError`."""
-    known = isinstance(err, MemoryError | torch.OutOfMemoryError)
-    return known or "DefaultCPUAllocator" in str(err)
 
 
 def _finished(

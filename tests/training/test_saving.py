@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 
 from saliscope.errors import DataError, ModelError, OptionError
 from saliscope.models.load import load_model
+from saliscope.provenance import versions
 from saliscope.training import saving
 from saliscope.training.networks import build_trainable
 from saliscope.training.recipes import make_recipe
-from saliscope.training.saving import save_half, save_model, versions
+from saliscope.training.saving import save_half, save_model
 
 RECIPE = make_recipe(
     {

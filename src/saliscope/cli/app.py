@@ -47,6 +47,16 @@ app.command(
     name="train",
     help="Train a network, and write it where --model DIR opens it.",
 )
+app.command(
+    "saliscope.cli.evaluate:app",
+    name="evaluate",
+    help="Explain and measure a whole data set; the same command continues.",
+)
+app.command(
+    "saliscope.cli.measure:app",
+    name="measure",
+    help="Score the maps of a run again, with other protocols or thresholds.",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

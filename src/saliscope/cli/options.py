@@ -13,7 +13,7 @@ from saliscope.errors import OptionError
 if TYPE_CHECKING:
     from saliscope.boxes import Box
     from saliscope.data import TruthSource
-    from saliscope.models import Model, Preprocessing
+    from saliscope.models import Model
 
 __all__ = [
     "ModelOptions",
@@ -63,9 +63,7 @@ class ModelOptions:
 
     def load(self) -> Model:
         """Load the network; raises what `load_model` does."""
-        from dataclasses import replace
-
-        from saliscope.models import load_model
+        from saliscope.models import change_preprocessing, load_model
 
         model = load_model(
             self.model,
@@ -75,22 +73,13 @@ class ModelOptions:
             precision=self.precision,
             device=self.device,
         )
-        own = model.preprocessing
-        model.preprocessing = changed = self._changed(own)
-        if changed.resize != own.resize or changed.size != own.size:
-            model.preprocessing = replace(changed, shorter=None)
-        return model
-
-    def _changed(self, own: Preprocessing) -> Preprocessing:
-        from dataclasses import replace
-
-        given = {
-            "size": None if self.size is None else _size(self.size),
-            "mean": None if self.mean is None else comma_numbers(self.mean, 3, "--mean"),
-            "std": None if self.std is None else comma_numbers(self.std, 3, "--std"),
-            "resize": self.resize,
-        }
-        return replace(own, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type] # by name
+        return change_preprocessing(
+            model,
+            size=self.size,
+            mean=None if self.mean is None else comma_numbers(self.mean, 3, "--mean"),
+            std=None if self.std is None else comma_numbers(self.std, 3, "--std"),
+            resize=self.resize,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +131,3 @@ def open_truth(
             source.path, corners=corners
         )  # one file answers for all: a broken one is no matter of an image
     return source
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, cross, width = text.lower().partition("x")
-    try:
-        return int(height), int(width if cross else height)
-    except ValueError:
-        raise OptionError(f'--size is pixels, 224 or HEIGHTxWIDTH; got "{text}"') from None

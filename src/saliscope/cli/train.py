@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from saliscope.cli.recipe_flags import RecipeFlags, overrides
+from saliscope.cli.setting_flags import make_flags, overrides
 from saliscope.errors import DataError, OptionError, SaliscopeError
-
-if TYPE_CHECKING:
-    from saliscope.training import Recipe
+from saliscope.training.recipes import Recipe
 
 __all__ = ["app", "train"]
+
+_WORDS = ("augment", "cache", "freeze")  # they know "none" themselves
+RecipeFlags = make_flags(Recipe, without=("name",))
 
 app = App(
     name="train",
@@ -86,7 +87,7 @@ def train(
     """Train a network, and write it where `--model DIR` opens it. The same command again continues."""
     from saliscope.training.recipes import read_recipe
 
-    settled = read_recipe(recipe, **(overrides(fields) if fields is not None else {}))
+    settled = read_recipe(recipe, **(overrides(fields, words=_WORDS) if fields is not None else {}))
     if print_config:
         _print_recipe(settled, as_json=as_json)
         return 0

@@ -8,6 +8,7 @@ from saliscope.engine.prepare import Prepared, prepare
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.survey import LayerFacts, Survey, survey
 from saliscope.engine.targets import (
+    OwnClasses,
     TargetFunction,
     TargetSpace,
     TopClasses,
@@ -21,6 +22,7 @@ __all__ = [
     "Head",
     "LayerFacts",
     "Network",
+    "OwnClasses",
     "Prepared",
     "Survey",
     "TargetFunction",

@@ -13,6 +13,7 @@ from torch import Tensor
 from saliscope.errors import OptionError, TargetError
 
 __all__ = [
+    "OwnClasses",
     "TargetFunction",
     "TargetSpace",
     "TopClasses",
@@ -32,11 +33,19 @@ class TopClasses:
     count: int
 
 
+@dataclass(frozen=True)
+class OwnClasses:
+    """The classes that each image holds, any number an image, and with `predicted` the class of the largest logit first."""
+
+    classes: tuple[tuple[int, ...], ...]
+    predicted: bool = False
+
+
 _ALLOWED = "None (the predicted class), an int, one int per image, or a LongTensor (B,) or (B, K) of class indices"
 
 
 def class_indices(
-    target: int | Sequence[int] | Tensor | TopClasses | None, logits: Tensor
+    target: int | Sequence[int] | Tensor | TopClasses | OwnClasses | None, logits: Tensor
 ) -> tuple[Tensor, bool]:
     """Resolve a target to class indices (B, K) on the device of `logits` (B, N), and whether K was asked for.
 
@@ -52,6 +61,8 @@ def class_indices(
                 f"the top {target.count} of {classes} classes cannot be explained; ask for 1 to {classes}"
             )
         return logits.topk(target.count).indices, True
+    if isinstance(target, OwnClasses):
+        return class_indices(_own_classes(target, logits), logits)[0], True
     if isinstance(target, bool) or (isinstance(target, Tensor) and target.dtype == torch.bool):
         raise TargetError(f"a target is a class index, not a boolean; allowed: {_ALLOWED}")
     if isinstance(target, int | Integral):  # numpy's argmax gives an Integral that is no int
@@ -74,6 +85,17 @@ def class_indices(
     if indices.is_inference():  # autograd could not save it
         indices = indices.clone()
     return indices.to(logits.device), several
+
+
+def _own_classes(target: OwnClasses, logits: Tensor) -> Tensor:
+    """The classes as (B, K), each row filled up with its first class; an image without any takes the predicted one."""
+    if len(target.classes) != len(logits):
+        raise TargetError(f"classes of {len(target.classes)} images were given for {len(logits)}")
+    rows = []
+    for best, own in zip(logits.argmax(1).tolist(), target.classes, strict=True):
+        rows.append(list(dict.fromkeys([*([best] if target.predicted or not own else []), *own])))
+    width = max(map(len, rows))
+    return torch.tensor([row + row[:1] * (width - len(row)) for row in rows])
 
 
 def _as_tensor(target: Sequence[int] | Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from saliscope.engine import (
     Capture,
     Head,
     Network,
+    OwnClasses,
     Survey,
     TargetFunction,
     TargetSpace,
@@ -50,7 +51,7 @@ def map_batch(
     inputs: Any,
     specs: Sequence[MethodSpec],
     *,
-    target: int | Sequence[int] | Tensor | TopClasses | TargetFunction | None = None,
+    target: int | Sequence[int] | Tensor | TopClasses | OwnClasses | TargetFunction | None = None,
     space: TargetSpace = "logit",
 ) -> BatchMaps:
     """Make the maps of every method and target for one batch from a single forward pass.

@@ -17,7 +17,12 @@ from saliscope.metrics.classification import (
 )
 from saliscope.metrics.energy import enrichment, heat_share
 from saliscope.metrics.localization import box_region, gt_known, lacks_box, union_iou
-from saliscope.metrics.pixels import PixelAP, pixel_average_precision
+from saliscope.metrics.pixels import (
+    PixelAP,
+    pixel_average_precision,
+    pixel_histogram,
+    precision_under,
+)
 from saliscope.metrics.pointing import (
     PointingGame,
     PointingScores,
@@ -67,7 +72,9 @@ __all__ = [
     "lacks_box",
     "localisation_error",
     "pixel_average_precision",
+    "pixel_histogram",
     "pointing_hit",
+    "precision_under",
     "rank_accuracy",
     "relevance_rank",
     "union_iou",

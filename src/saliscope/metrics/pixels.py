@@ -13,10 +13,19 @@ from saliscope.localization import NormaliseRule, count_passed, normalise
 from saliscope.metrics.scores import Direction, Score
 from saliscope.metrics.wsol import wsol_grid, wsol_mask, wsol_scoremap
 
-__all__ = ["PixelAP", "PixelProtocol", "pixel_average_precision"]
+__all__ = [
+    "PixelAP",
+    "PixelProtocol",
+    "pixel_average_precision",
+    "pixel_histogram",
+    "precision_under",
+]
 
 PixelProtocol = Literal["image", "wsol"]
 """`image` compares in image pixels; `wsol` brings maps and masks to 224 x 224 as the wsolevaluation program does."""
+
+# Bins [0, .001), ..., [.999, 1), [1, 2), [2, 3]: with the rounding of arange, which decides where .3 goes.
+_EDGES = np.append(wsol_grid(), [1.0, 2.0])
 
 
 def pixel_average_precision(
@@ -54,10 +63,8 @@ class PixelAP:
                 f'pixel protocol "{protocol}" is unknown; {nearest(str(protocol), get_args(PixelProtocol))}'
             )
         self.protocol, self.rule = protocol, rule
-        # Bins [0, .001), ..., [.999, 1), [1, 2), [2, 3]: with the rounding of arange, which decides where .3 goes.
-        self._edges = np.append(wsol_grid(), [1.0, 2.0])
-        self._true = np.zeros(len(self._edges), np.int64)
-        self._false = np.zeros(len(self._edges), np.int64)
+        self._true = np.zeros(len(_EDGES), np.int64)
+        self._false = np.zeros(len(_EDGES), np.int64)
         self._n = self._undefined = 0
 
     def update(
@@ -79,38 +86,61 @@ class PixelAP:
             ignore = None if ignore is None else wsol_mask(ignore)
         else:
             scaled = normalise(heat, self.rule)
-        counts = ~np.isnan(scaled)
-        for given in (mask, *(() if ignore is None else (ignore,))):
-            if given.shape != scaled.shape:
-                raise DataError(
-                    f"the heatmap is {scaled.shape} and a mask {given.shape}; bring both to the image, (H, W)"
-                )
-        if ignore is not None:
-            counts &= ~(ignore & ~mask)
-        self._count(scaled[counts].astype(np.float64), mask[counts])
-        return self
+        return self.update_histogram(*pixel_histogram(scaled, mask, ignore=ignore))
 
-    def _count(self, values: NDArray[np.float64], inside: NDArray[np.bool_]) -> None:
-        if not len(values):
+    def update_histogram(self, inside: NDArray[np.integer], outside: NDArray[np.integer]) -> Self:
+        """Count one image by its `pixel_histogram`."""
+        if inside.any() or outside.any():
+            self._true += inside
+            self._false += outside
+            self._n += 1
+        else:
             self._undefined += 1
-            return
-        if values.min() < 0 or values.max() > 1:
-            raise DataError(
-                f"heat lies in [0, 1] here; got {values.min()} to {values.max()}. Leave rule at min-max"
-            )
-        bins = count_passed(values, self._edges) - 1
-        size = len(self._edges)
-        hits = np.bincount(bins[inside], minlength=size)
-        self._true += hits
-        self._false += np.bincount(bins, minlength=size) - hits
-        self._n += 1
+        return self
 
     def compute(self) -> Score:
         """The score so far, `n` counting images; NaN where no pixel is foreground."""
-        true, false = np.cumsum(self._true[::-1]), np.cumsum(self._false[::-1])
-        if not len(true) or not true[-1]:
+        if not self._true.any():
             return Score(math.nan, 0, self._n + self._undefined)
-        called = true + false
-        precision = np.divide(true, called, out=np.zeros(len(true)), where=called > 0)
-        recall = true / true[-1]
-        return Score(float((precision[1:] * np.diff(recall)).sum()), self._n, self._undefined)
+        value = precision_under(self._true[None], self._false[None])[0]
+        return Score(float(value), self._n, self._undefined)
+
+
+def pixel_histogram(
+    scaled: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    *,
+    ignore: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """How many pixels inside and outside a mask have each heat: intp (1002,) each, the bins of `PixelAP`.
+
+    `scaled` (H, W) lies in [0, 1], NaN where unseen, which counts for neither. Raises `DataError` as `PixelAP.update` does.
+    """
+    counts = ~np.isnan(scaled)
+    for given in (mask, *(() if ignore is None else (ignore,))):
+        if given.shape != scaled.shape:
+            raise DataError(
+                f"the heatmap is {scaled.shape} and a mask {given.shape}; bring both to the image, (H, W)"
+            )
+    if ignore is not None:
+        counts &= ~(ignore & ~mask)
+    values = scaled[counts].astype(np.float64)
+    if len(values) and (values.min() < 0 or values.max() > 1):
+        raise DataError(
+            f"heat lies in [0, 1] here; got {values.min()} to {values.max()}. Leave rule at min-max"
+        )
+    bins = count_passed(values, _EDGES) - 1
+    inside = np.bincount(bins[mask[counts]], minlength=len(_EDGES))
+    return inside, np.bincount(bins, minlength=len(_EDGES)) - inside
+
+
+def precision_under(
+    inside: NDArray[np.floating | np.integer], outside: NDArray[np.floating | np.integer]
+) -> NDArray[np.float64]:
+    """Average precision from histograms (r, 1002) of pixels inside and outside: float64 (r,), NaN without one inside."""
+    true, false = (np.cumsum(h[:, ::-1], axis=1, dtype=np.float64) for h in (inside, outside))
+    called, total = true + false, true[:, -1:]
+    precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
+    recall = np.divide(true, total, out=np.full_like(true, math.nan), where=total > 0)
+    area: NDArray[np.float64] = (precision[:, 1:] * np.diff(recall, axis=1)).sum(axis=1)
+    return area

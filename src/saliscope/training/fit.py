@@ -23,6 +23,7 @@ if find_spec("lightning") is None or find_spec("tensorboard") is None:
 import torch
 
 from saliscope.models.folders import FACTS, read_folder
+from saliscope.provenance import now
 from saliscope.training.callbacks import CHECKPOINT, Epoch, Keeper, Reporter, Watch, load_checkpoint
 from saliscope.training.cost import duration, time_steps
 from saliscope.training.images import Batches, Images
@@ -32,7 +33,7 @@ from saliscope.training.loggers import make_loggers, mlflow_run
 from saliscope.training.module import Training
 from saliscope.training.networks import Trainable, build_trainable
 from saliscope.training.recipes import Recipe, read_recipe
-from saliscope.training.record import Record, now, open_record
+from saliscope.training.record import Record, open_record
 from saliscope.training.saving import save_model
 from saliscope.training.skipped import read_skipped, write_skipped
 from saliscope.training.splits import Splits, open_splits

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from saliscope.errors import DataError, OptionError
 from saliscope.files import write_whole
+from saliscope.provenance import now, versions
 from saliscope.settings import differences, plain
-from saliscope.training.saving import versions
 
 __all__ = ["FREE", "RUN", "Record", "clear", "open_record"]
 
@@ -89,11 +88,6 @@ def clear(folder: Path, *, leftovers: bool = False) -> None:
     if not leftovers:
         for name in _FOLDERS:
             rmtree(folder / name, ignore_errors=True)
-
-
-def now() -> str:
-    """The time, in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _read(path: Path) -> Record:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +22,13 @@ from saliscope.models.folders import (
     network_facts,
     read_folder,
 )
+from saliscope.provenance import versions
 
 if TYPE_CHECKING:
     from saliscope.training.networks import Trainable
     from saliscope.training.recipes import Recipe
 
-__all__ = ["save_half", "save_model", "versions"]
-
-_PACKAGES = ("saliscope", "torch", "torchvision", "timm", "lightning", "numpy", "pillow")
+__all__ = ["save_half", "save_model"]
 
 
 def save_model(
@@ -106,17 +103,6 @@ def _start(trainable: Trainable) -> dict[str, Any]:
         "frozen": trainable.frozen,
         "still_batch_norms": trainable.still,
     }
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide what a training computes."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _place(folder: Path, new: Path, text: str) -> None:

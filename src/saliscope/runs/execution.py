@@ -1,0 +1,264 @@
+"""The two stages of a run over all of its samples: begun, continued, counted, recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from saliscope.data import DataSet
+from saliscope.errors import DataError
+from saliscope.models import Model
+from saliscope.provenance import machine, now
+from saliscope.runs.place import Place, open_place
+from saliscope.runs.record import RUN, Record, Session, hash_of, open_record, read_record
+from saliscope.runs.selection import Unit, first_of, select, units_of
+from saliscope.runs.settings import RunSettings
+from saliscope.runs.stages import Done, explaining, measuring
+from saliscope.runs.store import Store
+from saliscope.runs.stream import cores
+from saliscope.runs.subject import Subject, open_splits, open_subject
+from saliscope.runs.tables import TABLES
+
+__all__ = ["Outcome", "Watch", "evaluate", "measure"]
+
+Folder = str | os.PathLike[str]
+_WORTH_A_PROCESS = 60  # images; fewer are measured before another process has begun
+_HOPELESS = 32  # so many samples that failed, and none that did not, are no accident
+
+
+class Watch(Protocol):
+    """What is told how far a run is; `saliscope evaluate` draws a bar of it."""
+
+    def begin(self, stage: str, total: int, done: int) -> None:
+        """A stage begins: `total` images, of which `done` were finished earlier."""
+        ...
+
+    def step(self, done: int, failed: int) -> None:
+        """So many more are done, and so many more have failed."""
+        ...
+
+    def say(self, message: str) -> None:
+        """Something worth a line."""
+        ...
+
+
+class Silent:
+    """A watch that says nothing."""
+
+    def begin(self, stage: str, total: int, done: int) -> None: ...
+
+    def step(self, done: int, failed: int) -> None: ...
+
+    def say(self, message: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run holds after a call: images explained and failed in all, and how many of each this call added."""
+
+    address: str
+    done: int
+    failed: int
+    new_done: int
+    new_failed: int
+
+
+def evaluate(
+    settings: RunSettings,
+    folder: Folder,
+    *,
+    model: Model | None = None,
+    data: Mapping[str, DataSet] | None = None,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Explain and measure a data set into a folder; the same call continues what was stopped in whatever way.
+
+    `model` and `data` (by split) take the place of what `settings` names. Samples that fail are rows with their reason;
+    `retry_failed` does those again. Raises `OptionError`, naming the differing fields, where the folder holds another run and
+    `overwrite` is not given; `DataError` where the folder cannot be written, e.g. because the disk is full: nothing that
+    was done is lost.
+    """
+    place, told = open_place(folder), watch or Silent()
+    subject = open_subject(settings, model, data)
+    named = model is None and data is None
+    with place.alone(f"shard-{settings.slot[0] + 1}"):
+        if overwrite:
+            _clear(place)
+        record = open_record(place, settings, subject.resolved)
+        record.available = {split: len(part) for split, part in subject.data.items()}
+        record.selected = {s: len(select(p, settings.limit)) for s, p in subject.data.items()}
+        record.save(place)
+        store = Store(place)
+        added = _explain(subject, store, record, told, retry=retry_failed, named=named)
+        own = _own_parts(subject, store) if settings.shard is not None else ()
+        _measure(settings, subject.data, store, record, told, named=data is None, own=own)
+        return _outcome(store, added)
+
+
+def measure(
+    folder: Folder,
+    *,
+    data: Mapping[str, DataSet] | None = None,
+    watch: Watch | None = None,
+    **settings: Any,
+) -> Outcome:
+    """Score the stored maps of a run again, without its network, by other `settings` (protocols, thresholds, ...).
+
+    Scores by other settings are removed once the new ones are complete. The annotations are read again, from `root` where
+    the data lies elsewhere now. Errors as in `evaluate`.
+    """
+    place, told = open_place(folder), watch or Silent()
+    record = read_record(place)
+    own = record.settings(**settings)
+    with place.alone("shard-1"):
+        store = Store(place)
+        parts = dict(data) if data is not None else open_splits(own)
+        _measure(own, parts, store, record, told, named=data is None)
+        return _outcome(store, Done(0, 0))
+
+
+def _clear(place: Place) -> None:
+    """Remove a run, and nothing else."""
+    for table in TABLES:
+        names = [n for n in place.names(table) if n.startswith("part-")]
+        place.remove([f"{table}/{name}" for name in names])
+    place.remove([RUN, "errors.jsonl"])
+
+
+def _explain(
+    subject: Subject, store: Store, record: Record, told: Watch, *, retry: bool, named: bool
+) -> Done:
+    progress, settings = store.progress(), subject.settings
+    units: list[Unit] = []
+    total = 0
+    for split, part in subject.data.items():
+        size, slot = subject.batch_size, settings.slot
+        chosen = select(part, settings.limit)
+        every = units_of(part, split, chosen, (), batch_size=size, slot=slot)
+        closed = progress.closed(split, retry=retry)
+        units += units_of(part, split, chosen, closed, batch_size=size, slot=slot)
+        total += sum(len(unit.positions) for unit in every)
+    left = sum(len(unit.positions) for unit in units)
+    told.begin("explain", total, total - left)
+    added = Done(0, 0)
+    if units:
+        workers = settings.workers or 1
+        work = explaining(subject, store, units, workers=workers, named=named)
+        with (
+            _Working(record, store, "explain", settings, workers) as session,
+            closing(work) as done,
+        ):
+            for each in done:
+                added = session.add(each, told)
+                _check_hope(added, each)
+        _write_errors(store)
+    return added
+
+
+def _own_parts(subject: Subject, store: Store) -> set[str]:
+    """The parts of maps whose samples are those of this shard."""
+    mine = {
+        (split, place)
+        for split, part in subject.data.items()
+        for unit in units_of(
+            part,
+            split,
+            select(part, subject.settings.limit),
+            (),
+            batch_size=subject.batch_size,
+            slot=subject.settings.slot,
+        )
+        for place in unit.positions
+    }
+    return {name for name in store.parts("maps") if first_of(name) in mine}
+
+
+def _check_hope(added: Done, last: Done) -> None:
+    if added.done == 0 and added.failed >= _HOPELESS:
+        raise DataError(
+            f"the first {added.failed} samples all failed, the last because: {last.reason}. When that is mended, the same "
+            "command with --retry-failed does them again"
+        )
+
+
+def _measure(
+    settings: RunSettings,
+    data: Mapping[str, DataSet],
+    store: Store,
+    record: Record,
+    told: Watch,
+    *,
+    named: bool,
+    own: Collection[str] = (),
+) -> None:
+    key = hash_of(settings.measuring() | {"trivial": settings.trivial})
+    mine = store.unmeasured(key)
+    if settings.shard is not None:
+        mine = [name for name in mine if name in own]
+    images = store.images_in(mine)
+    told.begin("measure", images, 0)
+    if mine:
+        workers = settings.workers or min(cores(), 1 + images // _WORTH_A_PROCESS)
+        work = measuring(settings, data, store, mine, key, workers=workers, named=named)
+        with (
+            _Working(record, store, "measure", settings, workers) as session,
+            closing(work) as done,
+        ):
+            for each in done:
+                session.add(each, told)
+    if not store.unmeasured(key):
+        record.measure, record.measured = settings.measuring(), key
+        record.ended = now()
+        record.save(store.place)
+        store.forget_other_scores(key)
+    elif not record.measured:
+        record.measure, record.measured = settings.measuring(), key
+        record.save(store.place)
+
+
+class _Working:
+    """Notes in run.json that a stage works, and what it did, also where it is interrupted."""
+
+    def __init__(
+        self, record: Record, store: Store, stage: str, settings: RunSettings, workers: int
+    ) -> None:
+        self.record, self.store = record, store
+        self.added = Done(0, 0)
+        self.session = Session(
+            stage, now(), machine(), settings.engine, workers, settings.shard or "1/1"
+        )
+
+    def __enter__(self) -> _Working:
+        self.record.begin(self.session)
+        self.record.save(self.store.place)
+        return self
+
+    def add(self, each: Done, told: Watch) -> Done:
+        self.added = Done(self.added.done + each.done, self.added.failed + each.failed)
+        told.step(each.done, each.failed)
+        return self.added
+
+    def __exit__(self, *_: object) -> None:
+        self.session.ended = now()
+        self.session.done, self.session.failed = self.added.done, self.added.failed
+        self.record.save(self.store.place)
+
+
+def _write_errors(store: Store) -> None:
+    """errors.jsonl: the samples that failed, one a line; the tables hold the same."""
+    rows = store.failures()
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows.to_dicts()]
+    store.place.write("errors.jsonl", "".join(f"{line}\n" for line in lines).encode())
+
+
+def _outcome(store: Store, added: Done) -> Outcome:
+    progress = store.progress()
+    done = sum(map(len, progress.done.values()))
+    failed = sum(map(len, progress.failed.values()))
+    return Outcome(store.place.address, done, failed, added.done, added.failed)

@@ -1,0 +1,264 @@
+"""The measure stage: a part of maps and the annotations become parts of scores, boxes and curves; no network is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from saliscope.boxes import Box
+from saliscope.data import DataSet, Failed, Sample, read_samples
+from saliscope.errors import DataError, SaliscopeError
+from saliscope.frames import Frame
+from saliscope.localization import parse_protocol
+from saliscope.metrics import METRICS, box_region, pointing_hit, union_iou
+from saliscope.runs.scoring import (
+    Annotated,
+    Heat,
+    Measures,
+    Scores,
+    box_alone,
+    iou_of_sides,
+    score_map,
+)
+from saliscope.runs.settings import RunSettings
+from saliscope.runs.tables import BOXES, CURVES, IMAGES, KEY, PIXELS, SCORES, frame_of, to_bytes
+
+__all__ = ["CENTRE_BOX", "FULL_BOX", "SIDES", "measure_part", "measures_of"]
+
+FULL_BOX, CENTRE_BOX = "full-box", "centre-box"
+"""Rows without a map: the whole image as box and as even heat; a centred box of any size."""
+
+SIDES = np.arange(1, 101) / 100
+"""The sizes of the centred box, as shares of each side."""
+
+_MASKS = ("object", "body", "evidence", "twin", "tag")
+_IGNORED = ("ignore", "border")
+
+
+def measures_of(settings: RunSettings) -> Measures:
+    """What a run's settings ask to measure."""
+    return Measures(
+        tuple(map(parse_protocol, settings.protocols)),
+        settings.rules,
+        settings.thresholds,
+        settings.pointing,
+        settings.wsol,
+    )
+
+
+@dataclass(eq=False)
+class _Tables:
+    """The rows of one part, table by table."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    boxes: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    pixels: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, key: dict[str, Any], found: Scores) -> None:
+        self.scores += [key | row for row in found.values]
+        self.boxes += [key | row for row in found.boxes]
+        self.curves += [key | row for row in found.curves]
+        self.pixels += [key | row for row in found.pixels]
+
+
+def measure_part(
+    maps: pl.DataFrame,
+    data: Mapping[str, DataSet],
+    measures: Measures,
+    *,
+    trivial: bool = True,
+    tell: Callable[[int], None] = lambda _: None,
+) -> dict[str, bytes]:
+    """Score all maps of one part: the files of the tables, by name of the table.
+
+    `data` are the splits that the rows speak of. With `trivial` each image and class also gets the rows of boxes alone.
+    `tell` is told each image that is done. An annotation that cannot be read makes the scores of its image undefined, and
+    the row of the image says why. Raises `DataError` where the data is another than the maps were made of.
+    """
+    tables = _Tables()
+    for rows in _images(maps):
+        _measure_image(tables, rows, data, measures, trivial=trivial)
+        tell(1)
+    schemas = {
+        "scores": SCORES,
+        "boxes": BOXES,
+        "curves": CURVES,
+        "pixels": PIXELS,
+        "images": IMAGES,
+    }
+    return {
+        name: to_bytes(frame_of(getattr(tables, name), schema)) for name, schema in schemas.items()
+    }
+
+
+def _images(maps: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
+    for group in maps.partition_by("split", "index", maintain_order=True):
+        yield group.to_dicts()
+
+
+def _measure_image(
+    tables: _Tables, rows: Sequence[dict[str, Any]], data: Mapping[str, DataSet],
+    measures: Measures, *, trivial: bool,
+) -> None:  # fmt: skip
+    first = rows[0]
+    part = data[first["split"]]
+    found = _sample(part, first)
+    if first["status"] == "failed":
+        tables.images.append(_failed_row(part, first))
+        return
+    sample = None if isinstance(found, Failed) else found
+    masks, problem = _masks(sample)
+    if isinstance(found, Failed):
+        problem = found.message
+    size = (first["source_height"], first["source_width"])
+    tables.images.append(_failed_row(part, first) | _facts(first, sample, problem, size, masks))
+    known: dict[int | None, Annotated] = {}
+    for row in rows:
+        target = row["target"]
+        if target not in known:
+            known[target] = annotated_for(
+                sample, row["label"], size, masks, several=part.labels[first["index"]] is None
+            )
+            if trivial:
+                _boxes_alone(tables, row, known[target], measures)
+        tables.take({k: row[k] for k in KEY}, score_map(_heat(row), known[target], measures))
+
+
+def _sample(part: DataSet, row: Mapping[str, Any]) -> Sample | Failed:
+    index = row["index"]
+    if index >= len(part) or part.ids[index] != row["id"]:
+        raise DataError(
+            f'{part.name}, {row["split"]}, has no "{row["id"]}" at place {index}: the maps were made of another copy; give its '
+            "folder with --root"
+        )
+    ((_, sample),) = read_samples(part, [index])
+    return sample
+
+
+def _masks(sample: Sample | None) -> tuple[dict[str, np.ndarray[Any, Any]], str | None]:
+    if sample is None:
+        return {}, None
+    try:
+        return dict(sample.masks()), None
+    except SaliscopeError as err:
+        return {}, str(err)
+
+
+def annotated_for(
+    sample: Sample | None, label: str | None, size: tuple[int, int],
+    masks: Mapping[str, np.ndarray[Any, Any]], *, several: bool,
+) -> Annotated:  # fmt: skip
+    """What one class of a sample is judged by: all whole things of its image, or where it has several classes, its own."""
+    if sample is None:
+        return Annotated(size, (), (), {})
+    own = [
+        r
+        for r in sample.regions
+        if r.part is None and not r.crowd and (not several or r.label == label)
+    ]
+    ignore = [masks[name] for name in _IGNORED if name in masks]
+    chosen = [*_MASKS, *([label] if label is not None else [])]
+    return Annotated(
+        size,
+        tuple(r.box for r in own if not r.difficult),
+        tuple(r.box for r in own),
+        {
+            name: masks[name]
+            for name in dict.fromkeys(chosen)
+            if name in masks and masks[name].any()
+        },
+        np.logical_or.reduce(ignore) if ignore else None,
+    )
+
+
+def _heat(row: Mapping[str, Any]) -> Heat:
+    grid = np.array(row["map"], np.float32).reshape(row["height"], row["width"])
+    frame = Frame(
+        (row["source_height"], row["source_width"]),
+        Box(*row["region"]),
+        (row["input_height"], row["input_width"]),
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        return Heat(frame.map_to_source(grid), grid, row["status"])
+
+
+def _boxes_alone(
+    tables: _Tables, row: Mapping[str, Any], truth: Annotated, measures: Measures
+) -> None:
+    """The rows that need no map: once an image and class."""
+    key = {k: row[k] for k in KEY}
+    height, width = truth.size
+    whole = Box(0, 0, width, height)
+    found = box_alone(whole, truth)
+    _even_heat(found, truth, measures)
+    tables.take(key | {"spec": FULL_BOX}, found)
+    if truth.boxes:
+        curve = iou_of_sides(truth, SIDES)
+        ones = np.ones(len(SIDES), np.uint16)
+        tables.curves.append(
+            key | {"spec": CENTRE_BOX, "rule": "side", "iou": curve, "best": curve, "parts": ones}
+        )
+
+
+def _even_heat(found: Scores, truth: Annotated, measures: Measures) -> None:
+    """What heat scores that is the same everywhere, its point taken in the middle."""
+    height, width = truth.size
+    region = box_region(truth.boxes, truth.size) if truth.boxes else None
+    share = float(region.mean()) if region is not None else np.nan
+    found.add("energy", "boxes", share)
+    found.add("enrichment", "boxes", 1.0 if share > 0 else np.nan)
+    found.add("inside-outside", "boxes", 1.0 if 0 < share < 1 else np.nan)
+    for variant in measures.pointing:
+        hit = np.nan
+        if truth.boxes:
+            middle = (width // 2, height // 2)
+            hit = float(pointing_hit(middle, truth.every, truth.size, variant=variant))  # type: ignore[arg-type] # checked by the settings
+        found.add("pointing", f"{variant}-15px", hit)
+    for name, mask in truth.masks.items():
+        even = np.ones(truth.size, np.float32)
+        if truth.ignore is not None:
+            even[truth.ignore & ~mask] = np.nan
+        for metric in ("relevance-mass", "mask-enrichment", "relevance-rank", "pixel-ap"):
+            found.add(metric, f"mask:{name}", METRICS[metric](even, mask))
+
+
+def _failed_row(part: DataSet, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a sample without its image and annotation."""
+    label = part.labels[row["index"]]
+    base = {k: row[k] for k in ("id", "index", "split", "truth", "predicted", "message")}
+    return base | {"status": "failed", "class": None if label is None else part.classes[label]}
+
+
+def _facts(
+    row: Mapping[str, Any], sample: Sample | None, message: str | None,
+    size: tuple[int, int], masks: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    boxes = sample.boxes() if sample is not None else ()
+    whole = Box(0, 0, size[1], size[0])
+    return {
+        "status": "ok",
+        "message": message,
+        "correct": row["truth"] == row["predicted"] if row["truth"] is not None else None,
+        "height": size[0],
+        "width": size[1],
+        "instances": len(boxes),
+        "share": union_iou(whole, [b.clip(size) for b in boxes]) if boxes else None,
+        "difficult": _difficult(sample, size),
+        "boxes": [v for b in boxes for v in b],
+        "masks": sorted(masks),
+    }
+
+
+def _difficult(sample: Sample | None, size: tuple[int, int]) -> bool | None:
+    """Zhang et al. 2018: the class covers less than a quarter of the image, and another class is there too."""
+    if sample is None:
+        return None
+    classes = {r.label for r in sample.regions}
+    area = sum(b.area for b in sample.boxes())
+    return area < size[0] * size[1] / 4 and len(classes) > 1

@@ -1,0 +1,135 @@
+"""run.json: what a folder holds, so that the same command continues it and another one is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from saliscope.errors import DataError, OptionError
+from saliscope.provenance import now, versions
+from saliscope.runs.place import Place
+from saliscope.runs.settings import RunSettings, make_run_settings
+from saliscope.settings import differences, plain
+
+__all__ = ["RUN", "Record", "Session", "hash_of", "open_record", "read_record"]
+
+RUN = "run.json"
+SCHEMA = 1
+
+
+@dataclass
+class Session:
+    """One stretch of work on a run: which stage, when, where, and what it did."""
+
+    stage: str
+    started: str
+    machine: str = ""
+    engine: str = "local"
+    workers: int = 1
+    shard: str = "1/1"
+    ended: str | None = None
+    done: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Record:
+    """What run.json says.
+
+    `explain` are the settings that decide the maps, `resolved` what they came to: layers, preprocessing, the hash of the
+    weights, the fingerprints of the data; `hash` is that of both. `measure` are the settings of the scores, `measured` their
+    hash, empty before there are any. `declared` was said before the first map was made. `selected` counts the samples of
+    each split that the run is of, `available` those that there are.
+    """
+
+    explain: dict[str, Any]
+    resolved: dict[str, Any]
+    declared: dict[str, Any]
+    measure: dict[str, Any]
+    hash: str = ""
+    measured: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    started: str = ""
+    ended: str | None = None
+    selected: dict[str, int] = field(default_factory=dict)
+    available: dict[str, int] = field(default_factory=dict)
+    sessions: list[Session] = field(default_factory=list)
+
+    def save(self, place: Place) -> None:
+        """Write run.json whole."""
+        content = {"schema": SCHEMA, **asdict(self)}
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        place.write(RUN, text.encode())
+
+    def begin(self, session: Session) -> Session:
+        """Note that work begins; the last twenty sessions are kept."""
+        self.sessions = [*self.sessions, session][-20:]
+        return session
+
+    def settings(self, **overrides: Any) -> RunSettings:
+        """The settings of the run; `overrides` that are None change nothing. Raises `OptionError`."""
+        given = {k: v for k, v in overrides.items() if v is not None}
+        return make_run_settings(**{**self.explain, **self.measure, **self.declared, **given})
+
+
+def open_record(place: Place, settings: RunSettings, resolved: Mapping[str, Any]) -> Record:
+    """The record of the run in a folder, or a new one where there is none yet.
+
+    Raises `OptionError`, naming each differing field, where the folder holds another run; `DataError` for a run.json that
+    cannot be read, and for a folder that holds something else.
+    """
+    explain, declared = plain(settings.explaining()), plain(settings.declared())
+    facts = plain(resolved)
+    if not place.exists(RUN):
+        own = hash_of(explain | {"resolved": facts})
+        return Record(explain, facts, declared, {}, own, versions=versions(), started=now())
+    found = read_record(place)
+    changed = differences(found.explain, explain) + differences(found.resolved, facts)
+    if changed:
+        raise OptionError(
+            f"{place.address} holds another run: {'; '.join(changed)}. Name another folder with -o, or replace the run with "
+            "--overwrite"
+        )
+    said = differences(found.declared, declared)
+    if said:
+        raise OptionError(
+            f"what decides was declared when the run in {place.address} began: {'; '.join(said)}. Leave it as it was, name "
+            "another folder, or look at other scores with `saliscope report --primary`, which says that they came afterwards"
+        )
+    return found
+
+
+def read_record(place: Place) -> Record:
+    """Read run.json; raises `DataError` where there is none, or none that this version reads."""
+    where = f"{place.address}/{RUN}"
+    if not place.exists(RUN):
+        raise DataError(
+            f"{place.address} holds no run: there is no {RUN} in it; `saliscope evaluate ... -o {place.address}` makes one"
+        )
+    try:
+        content = json.loads(place.read(RUN))
+        schema = content.pop("schema")
+        record = _record(content) if schema == SCHEMA else None
+    except (ValueError, TypeError, KeyError, AttributeError) as err:
+        raise DataError(
+            f"{where} is no record of an evaluation ({err}); name another folder, or replace what is there with --overwrite"
+        ) from err
+    if record is None:
+        raise DataError(
+            f"{where} has schema {schema}, this version of saliscope reads {SCHEMA}: name another folder"
+        )
+    return record
+
+
+def _record(content: dict[str, Any]) -> Record:
+    sessions = [Session(**session) for session in content.pop("sessions")]
+    return Record(**content, sessions=sessions)
+
+
+def hash_of(values: Mapping[str, Any]) -> str:
+    """A short hash of settings, whatever their order: 12 hex digits of sha256."""
+    text = json.dumps(plain(values), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,224 @@
+"""What one map scores against what is annotated: boxes, shares of heat, points, and curves over all thresholds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saliscope.boxes import Box, best_iou
+from saliscope.localization import (
+    NormaliseRule,
+    Protocol,
+    Status,
+    even_grid,
+    find_box,
+    has_no_box,
+    normalise,
+    sweep_boxes,
+)
+from saliscope.metrics import (
+    METRICS,
+    box_region,
+    hottest_point,
+    pixel_histogram,
+    pointing_hit,
+    precision_under,
+)
+from saliscope.metrics.wsol import wsol_curve, wsol_grid, wsol_resize_box, wsol_scoremap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "BOX",
+    "Annotated",
+    "Heat",
+    "Measures",
+    "Scores",
+    "box_alone",
+    "iou_of_sides",
+    "score_map",
+]
+
+BOX = "box"
+"""The protocol of a box that needs no heatmap."""
+
+_RADIUS = 15.0
+_COVERAGE = (0.0, 0.25, 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """What is annotated for one class in one image of `size` (H, W).
+
+    `boxes` are its instances without the difficult ones, `every` with them. `masks` are bool (H, W) by name; `ignore` marks
+    pixels that no mask score counts.
+    """
+
+    size: tuple[int, int]
+    boxes: tuple[Box, ...]
+    every: tuple[Box, ...]
+    masks: Mapping[str, NDArray[np.bool_]]
+    ignore: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured: box protocols, rules and number of thresholds of the sweep, variants of pointing, wsol."""
+
+    protocols: tuple[Protocol, ...]
+    rules: tuple[NormaliseRule, ...] = ("min-max",)
+    thresholds: int = 1000
+    pointing: tuple[str, ...] = ("torchray",)
+    wsol: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """A map brought to its image, signed (H, W), NaN where unseen, with the raw map and its status."""
+
+    signed: NDArray[np.float32]
+    grid: NDArray[np.float32]
+    status: Status
+
+
+@dataclass(eq=False)
+class Scores:
+    """The rows of one map, without the columns that name it."""
+
+    values: list[dict[str, Any]] = field(default_factory=list)
+    boxes: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    pixels: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, metric: str, protocol: str, value: float) -> None:
+        self.values.append({"metric": metric, "protocol": protocol, "value": value})
+
+    def add_box(self, box: Box | None, truth: Sequence[Box], protocol: str) -> None:
+        """A box with all that is counted of it alone."""
+        corners = dict(zip(("x0", "y0", "x1", "y1"), box or (None,) * 4, strict=True))
+        self.boxes.append({"protocol": protocol, **corners})
+        for name in ("iou", "union-iou", "gt-known"):
+            self.add(name, protocol, METRICS[name](box, truth))
+        self.add("no-box", protocol, float(box is None))
+
+
+def score_map(heat: Heat, truth: Annotated, measures: Measures) -> Scores:
+    """Score one map. Metrics are NaN where nothing is annotated, or where a map without heat leaves them undefined."""
+    found = Scores()
+    rules: set[NormaliseRule] = {"min-max", *measures.rules, *(p.rule for p in measures.protocols)}
+    scaled = {rule: normalise(heat.signed, rule) for rule in rules}
+    for protocol in measures.protocols:
+        none = has_no_box(heat.status)
+        box = None if none else find_box(heat.signed, protocol, scaled=scaled[protocol.rule])
+        found.add_box(box, truth.boxes, str(protocol))
+    _heat_in_boxes(found, heat, truth, scaled["min-max"])
+    _pointing(found, heat, truth, measures.pointing)
+    for name, mask in truth.masks.items():
+        _heat_in_mask(found, heat, name, mask, truth.ignore, scaled["min-max"])
+    if truth.boxes and measures.thresholds:
+        for rule in measures.rules:
+            found.curves.append(_curve(rule, scaled[rule], truth.boxes, measures.thresholds))
+    if truth.boxes and measures.wsol:
+        found.curves.extend(_wsol(heat, truth))
+    return found
+
+
+def _heat_in_boxes(
+    found: Scores, heat: Heat, truth: Annotated, scaled: NDArray[np.float32]
+) -> None:
+    if not truth.boxes:
+        for name in ("energy", "enrichment", "inside-outside"):
+            found.add(name, "boxes", math.nan)
+        return
+    region = box_region(truth.boxes, truth.size)
+    seen = ~np.isnan(heat.signed)
+    inside = region & seen
+    positive = np.where(seen, np.maximum(heat.signed, 0), 0).astype(np.float64)
+    total, within = float(positive.sum()), float(positive[inside].sum())
+    cells, own = int(seen.sum()), int(inside.sum())
+    share = within / total if total > 0 else math.nan
+    found.add("energy", "boxes", share)
+    found.add("enrichment", "boxes", share / (own / cells) if own else math.nan)
+    around = (total - within) / (cells - own) if own < cells else math.nan
+    ratio = within / own / around if own and around > 0 else math.nan
+    found.add("inside-outside", "boxes", ratio)
+    for delta in _COVERAGE:
+        above = scaled > np.float32(delta)
+        hit = int(np.count_nonzero(above & inside))
+        missed = int(np.count_nonzero(above)) - hit
+        found.add("box-coverage", f"delta={delta:g}", hit / (own + missed) if own else math.nan)
+
+
+def _pointing(found: Scores, heat: Heat, truth: Annotated, variants: Sequence[str]) -> None:
+    flat = has_no_box(heat.status)  # no place is hotter than another
+    point = None if flat else hottest_point(heat.signed)
+    for variant in variants:
+        value = math.nan
+        if truth.boxes and point is not None:
+            value = float(
+                pointing_hit(point, truth.every, truth.size, variant=variant, radius=_RADIUS)  # type: ignore[arg-type] # checked by the settings
+            )
+        elif truth.boxes:
+            value = 0.0  # it had its chance
+        found.add("pointing", f"{variant}-{_RADIUS:g}px", value)
+
+
+def _heat_in_mask(
+    found: Scores, heat: Heat, name: str, mask: NDArray[np.bool_],
+    ignore: NDArray[np.bool_] | None, scaled: NDArray[np.float32],
+) -> None:  # fmt: skip
+    protocol = f"mask:{name}"
+    signed = heat.signed if ignore is None else np.where(ignore & ~mask, np.nan, heat.signed)
+    for metric in ("relevance-mass", "mask-enrichment", "relevance-rank"):
+        found.add(metric, protocol, METRICS[metric](signed, mask))
+    inside, outside = pixel_histogram(scaled, mask, ignore=ignore)
+    found.add("pixel-ap", protocol, float(precision_under(inside[None], outside[None])[0]))
+    found.pixels.append({"mask": name, "inside": inside, "outside": outside})
+
+
+def _curve(
+    rule: NormaliseRule, scaled: NDArray[np.float32], truth: Sequence[Box], count: int
+) -> dict[str, Any]:
+    sweep = sweep_boxes(scaled, even_grid(count), truth=truth)
+    return {
+        "rule": rule,
+        "iou": sweep.iou.astype(np.float32),
+        "best": sweep.best_iou.astype(np.float32),
+        "parts": np.minimum(sweep.components, 65535),
+    }
+
+
+def _wsol(heat: Heat, truth: Annotated) -> Iterator[dict[str, Any]]:
+    corners = [wsol_resize_box(box, truth.size) for box in truth.boxes]
+    scoremap = wsol_scoremap(heat.grid)
+    largest, _ = wsol_curve(scoremap, corners, wsol_grid())
+    best, count = wsol_curve(scoremap, corners, wsol_grid(), every=True)
+    yield {
+        "rule": "wsol",
+        "iou": largest.astype(np.float32),
+        "best": best.astype(np.float32),
+        "parts": np.minimum(count, 65535),
+    }
+
+
+def box_alone(box: Box, truth: Annotated, protocol: str = BOX) -> Scores:
+    """What a box scores that no heatmap was needed for."""
+    found = Scores()
+    found.add_box(box, truth.boxes, protocol)
+    return found
+
+
+def iou_of_sides(truth: Annotated, sides: NDArray[np.float64]) -> NDArray[np.float32]:
+    """IoU of centred boxes whose sides are the given shares of the image's, with the instance that fits best."""
+    height, width = truth.size
+    found = []
+    for side in sides:
+        w, h = width * side, height * side
+        box = Box((width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2)
+        found.append(best_iou(box, truth.boxes))
+    return np.array(found, np.float32)

@@ -1,0 +1,145 @@
+"""The parts of a run on disk: which samples are done, what is missing, and all tables as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import polars as pl
+
+from saliscope.runs.place import Place
+from saliscope.runs.tables import KEY, TABLES, from_bytes
+
+__all__ = ["Progress", "Store"]
+
+_MEASURED = ("boxes", "curves", "pixels", "images", "scores")
+"""The tables of the measure stage; scores are written last, so their part says that all of them are there."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The ids of the samples of each split that are explained, and those of the ones that failed."""
+
+    done: dict[str, frozenset[str]]
+    failed: dict[str, frozenset[str]]
+
+    def closed(self, split: str, *, retry: bool = False) -> frozenset[str]:
+        """What need not be done again; with `retry` what failed is to be done again."""
+        done = self.done.get(split, frozenset())
+        return done if retry else done | self.failed.get(split, frozenset())
+
+
+class Store:
+    """Reads and writes the parts of one run. `measured` names the settings of the scores, so that others are told apart."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def progress(self) -> Progress:
+        """What the parts of maps hold. Raises `DataError` naming a damaged one."""
+        done: dict[str, set[str]] = {}
+        failed: dict[str, set[str]] = {}
+        for frame in self._parts("maps", self.parts("maps"), ("id", "split", "status")):
+            for split, name, status in frame.unique().iter_rows():
+                (failed if status == "failed" else done).setdefault(split, set()).add(name)
+        gone = {s: failed[s] - done.get(s, set()) for s in failed}
+        return Progress(
+            {s: frozenset(v) for s, v in done.items()}, {s: frozenset(v) for s, v in gone.items()}
+        )
+
+    def parts(self, table: str) -> list[str]:
+        """The names of the parts of a table, without folder and suffix."""
+        found = self.place.names(table)
+        return [n.removesuffix(".parquet") for n in found if n.endswith(".parquet")]
+
+    def unmeasured(self, key: str) -> list[str]:
+        """The parts of maps that have no scores by the settings whose hash is `key`."""
+        there = frozenset(self.parts("scores"))
+        return [name for name in self.parts("maps") if measured_name(name, key) not in there]
+
+    def images_in(self, names: Sequence[str]) -> int:
+        """How many samples some parts of maps hold."""
+        return sum(f["index"].n_unique() for f in self._parts("maps", names, ("index",)))
+
+    def failures(self) -> pl.DataFrame:
+        """The samples that failed: split, index, id, message, in the order of the data."""
+        columns = ("split", "index", "id", "status", "message")
+        rows = _once(self.table("maps", columns=columns), "images")
+        failed = rows.filter(pl.col("status") == "failed")
+        return failed.select("split", "index", "id", "message").sort("split", "index")
+
+    def write(self, table: str, name: str, data: bytes) -> None:
+        self.place.write(f"{table}/{name}.parquet", data)
+
+    def write_measured(self, name: str, key: str, tables: dict[str, bytes]) -> None:
+        """Write the scores of a part of maps: whoever finds the scores finds the rest too."""
+        for table in _MEASURED:
+            self.write(table, measured_name(name, key), tables[table])
+
+    def read(self, table: str, name: str) -> pl.DataFrame:
+        """One part. Raises `DataError` naming it where it is damaged."""
+        path = f"{table}/{name}.parquet"
+        return from_bytes(self.place.read(path), f"{self.place.address}/{path}")
+
+    def forget_other_scores(self, key: str) -> int:
+        """Remove the parts of scores that other settings made; how many files that are."""
+        old = [
+            f"{table}/{name}.parquet"
+            for table in _MEASURED
+            for name in self.parts(table)
+            if not name.endswith(f".{key}")
+        ]
+        self.place.remove(old)
+        return len(old)
+
+    def table(
+        self, table: str, key: str | None = None, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
+        """All rows of a table, in the order of the data, each once; of measured tables those whose settings are `key`."""
+        names = [n for n in self.parts(table) if key is None or n.endswith(f".{key}")]
+        schema = TABLES[table] if columns is None else {c: TABLES[table][c] for c in columns}
+        frames = list(self._parts(table, names, columns))
+        if not frames:
+            return pl.DataFrame(schema=schema)
+        rows = pl.concat(frames)
+        order = [c for c in ("split", "index") if c in rows.columns]
+        rows = rows.sort(order, maintain_order=True) if order else rows
+        return _once(rows, table) if columns is None else rows
+
+    def _parts(
+        self, table: str, names: Iterable[str], columns: Sequence[str] | None
+    ) -> Iterator[pl.DataFrame]:
+        def read(name: str) -> pl.DataFrame:
+            path = f"{table}/{name}.parquet"
+            return from_bytes(self.place.read(path), f"{self.place.address}/{path}", columns)
+
+        with ThreadPoolExecutor(8) as pool:
+            yield from pool.map(read, names)
+
+
+def measured_name(name: str, key: str) -> str:
+    """What the scores of a part of maps are called, by the hash of the settings that made them."""
+    return f"{name}.{key}"
+
+
+def _once(rows: pl.DataFrame, table: str) -> pl.DataFrame:
+    """Each row once, should two processes have written it; a sample that failed and then did not is no failure."""
+    extra = {
+        "scores": ["metric", "protocol"],
+        "boxes": ["protocol"],
+        "curves": ["rule"],
+        "pixels": ["mask"],
+    }
+    keys = ["split", "id"] if table == "images" else [*_identity(), *extra.get(table, [])]
+    if "status" in rows.columns:
+        well = rows.filter(pl.col("status") != "failed").select("split", "id").unique()
+        stale = pl.col("status") == "failed"
+        bad = rows.filter(stale).join(well, on=["split", "id"], how="anti")
+        if len(bad) < rows.select(stale.sum()).item():
+            rows = pl.concat([rows.filter(~stale), bad]).sort("split", "index", maintain_order=True)
+    return rows.unique(keys, keep="first", maintain_order=True)
+
+
+def _identity() -> list[str]:
+    return [name for name in KEY if name not in ("index", "rank", "is_truth")]

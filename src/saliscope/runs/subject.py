@@ -1,0 +1,109 @@
+"""What a run is about: the network, the data and the methods, opened and checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from saliscope.data import DataSet, fingerprint, open_data
+from saliscope.errors import MethodError, OptionError, nearest
+from saliscope.explainer import resolve_specs
+from saliscope.methods import MethodSpec, parse_method
+from saliscope.models import Model, change_preprocessing, load_model, weights_hash
+from saliscope.runs.classes import ClassMap, match_classes
+from saliscope.runs.settings import RunSettings
+
+__all__ = ["TRIVIAL", "Subject", "open_splits", "open_subject"]
+
+TRIVIAL = ("random", "centre", "edges")
+"""Methods that know no network, which every comparison has to beat."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network, the splits of a data set, and the methods to be evaluated: `names` as they were written, `specs` with layers."""
+
+    settings: RunSettings
+    model: Model
+    data: Mapping[str, DataSet]
+    names: tuple[str, ...]
+    specs: tuple[MethodSpec, ...]
+    classes: ClassMap
+
+    @property
+    def batch_size(self) -> int:
+        return self.settings.batch_size or (64 if self.model.device.type == "cuda" else 8)
+
+    @cached_property
+    def resolved(self) -> dict[str, Any]:
+        """What the settings came to: names and hashes that the rows depend on, for run.json."""
+        own = self.model.preprocessing
+        return {
+            "model": self.model.title,
+            "weights": weights_hash(self.model.module),
+            "preprocessing": asdict(own),
+            "methods": dict(zip(self.names, map(str, self.specs), strict=True)),
+            "classes": len(self.classes.names),
+            "data": {split: fingerprint(part) for split, part in self.data.items()},
+        }
+
+
+def open_subject(
+    settings: RunSettings, model: Model | None = None, data: Mapping[str, DataSet] | None = None
+) -> Subject:
+    """Load the network, open the data, resolve methods and layers; `model` and `data` take the place of what is named.
+
+    Raises what `load_model` and `open_data` do, `MethodError` and `LayerError` for methods and layers the network does
+    not have, `OptionError` where the classes of the two do not fit.
+    """
+    parts = dict(data) if data is not None else open_splits(settings)
+    network = _load(settings) if model is None else model
+    names = _methods(settings, network)
+    specs = resolve_specs(network, [parse_method(m) for m in names])
+    if settings.target_space != "logit" and any(s.method.reads == "head" for s in specs):
+        raise MethodError(
+            f"cam reads the weights of a class, so it explains a logit, not a {settings.target_space}; use grad-cam"
+        )
+    if settings.reference is not None and settings.reference not in names:
+        known = nearest(settings.reference, names)
+        raise OptionError(f'the reference "{settings.reference}" is none of the methods; {known}')
+    unique = {spec: name for name, spec in zip(reversed(names), reversed(specs), strict=True)}
+    kept = [(n, s) for n, s in zip(names, specs, strict=True) if unique[s] == n]
+    first = next(iter(parts.values()))
+    classes = match_classes(first, network)
+    named, used = zip(*kept, strict=True)
+    return Subject(settings, network, parts, named, used, classes)
+
+
+def open_splits(settings: RunSettings) -> dict[str, DataSet]:
+    """The split to evaluate and, where thresholds are tuned, the one to choose them on."""
+    names = dict.fromkeys([settings.split, *([settings.tune] if settings.tune else [])])
+    return {name: open_data(settings.data, name, root=settings.root) for name in names}
+
+
+def _load(settings: RunSettings) -> Model:
+    model = load_model(
+        settings.model,
+        settings.weights,
+        labels=settings.labels,
+        num_classes=settings.num_classes,
+        precision=settings.precision,
+        device=settings.device,
+    )
+    return change_preprocessing(
+        model,
+        size=settings.size,
+        mean=settings.mean,
+        std=settings.std,
+        resize=settings.resize,
+    )
+
+
+def _methods(settings: RunSettings, model: Model) -> list[str]:
+    own = list(settings.methods)
+    if not own:
+        own = ["cam", "grad-cam"] if model.survey.head is not None else ["grad-cam"]
+    trivial = [name for name in TRIVIAL if settings.trivial and name not in own]
+    return [*own, *trivial]

@@ -1,0 +1,156 @@
+"""The tables of a run: their columns, and parts of them as bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from saliscope.errors import DataError
+
+__all__ = ["BOXES", "CURVES", "IMAGES", "KEY", "MAPS", "PIXELS", "SCORES", "TABLES", "frame_of", "from_bytes", "to_bytes"]  # fmt: skip
+
+KEY: dict[str, Any] = {
+    "id": pl.String,
+    "index": pl.Int64,
+    "split": pl.String,
+    "spec": pl.String,
+    "target": pl.Int32,
+    "rank": pl.Int32,
+    "is_truth": pl.Boolean,
+}
+"""What names a map: the sample (its id, and its place in its split), the method as it is written, the class explained.
+
+`rank` counts the classes with a larger logit: 0 for the predicted one. `is_truth`: one of the image's own classes.
+"""
+
+MAPS: dict[str, Any] = KEY | {
+    "method": pl.String,
+    "layer": pl.String,
+    "label": pl.String,
+    "space": pl.String,
+    "logit": pl.Float64,
+    "probability": pl.Float64,
+    "truth": pl.Int32,
+    "predicted": pl.Int32,
+    "status": pl.String,
+    "message": pl.String,
+    "map": pl.List(pl.Float32),
+    "height": pl.Int32,
+    "width": pl.Int32,
+    "source_height": pl.Int32,
+    "source_width": pl.Int32,
+    "region": pl.List(pl.Float64),
+    "input_height": pl.Int32,
+    "input_width": pl.Int32,
+    "seconds": pl.Float64,
+}
+"""One row a map, raw and signed on its own grid (height x width, row by row), with the frame that brings it to the image.
+
+A sample that failed is one row with status "failed", its `message`, and nothing else.
+"""
+
+SCORES: dict[str, Any] = KEY | {
+    "metric": pl.String,
+    "protocol": pl.String,
+    "value": pl.Float64,
+}
+"""One row an image, map, metric and protocol; NaN where undefined. Rows without a network have a spec of their own."""
+
+BOXES: dict[str, Any] = KEY | {
+    "protocol": pl.String,
+    "x0": pl.Float64,
+    "y0": pl.Float64,
+    "x1": pl.Float64,
+    "y1": pl.Float64,
+}
+"""The box that a protocol found, half-open in image pixels; null where it found none."""
+
+CURVES: dict[str, Any] = KEY | {
+    "rule": pl.String,
+    "iou": pl.List(pl.Float32),
+    "best": pl.List(pl.Float32),
+    "parts": pl.List(pl.UInt16),
+}
+"""At every threshold of the grid: IoU of the largest part's box, of the best part's box, and the number of parts."""
+
+PIXELS: dict[str, Any] = KEY | {
+    "mask": pl.String,
+    "inside": pl.List(pl.UInt32),
+    "outside": pl.List(pl.UInt32),
+}
+"""Histograms of the normalised heat, 1,000 bins and one for values of exactly 1, inside and outside a mask: what PxAP sums."""
+
+IMAGES: dict[str, Any] = {
+    "id": pl.String,
+    "index": pl.Int64,
+    "split": pl.String,
+    "class": pl.String,
+    "truth": pl.Int32,
+    "predicted": pl.Int32,
+    "label": pl.String,
+    "correct": pl.Boolean,
+    "status": pl.String,
+    "message": pl.String,
+    "height": pl.Int32,
+    "width": pl.Int32,
+    "instances": pl.Int32,
+    "share": pl.Float64,
+    "difficult": pl.Boolean,
+    "boxes": pl.List(pl.Float64),
+    "masks": pl.List(pl.String),
+}
+"""One row a sample, damaged ones too: its class, what was predicted (`label` names it), and what is annotated.
+
+`boxes` are x0, y0, x1, y1 of one instance after the other, `share` is how much of the image they cover together.
+"""
+
+TABLES: Mapping[str, dict[str, Any]] = {
+    "maps": MAPS,
+    "scores": SCORES,
+    "boxes": BOXES,
+    "curves": CURVES,
+    "pixels": PIXELS,
+    "images": IMAGES,
+}
+
+
+_NUMBERS: dict[Any, Any] = {
+    pl.Float32: np.float32,
+    pl.Float64: np.float64,
+    pl.UInt16: np.uint16,
+    pl.UInt32: np.uint32,
+}
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:
+    """Rows by column name as a frame; what a row leaves out is null."""
+    return pl.DataFrame([_column(name, kind, rows) for name, kind in schema.items()])
+
+
+def _column(name: str, kind: Any, rows: Sequence[Mapping[str, Any]]) -> pl.Series:
+    values = [row.get(name) for row in rows]
+    if isinstance(kind, pl.List) and kind.inner in _NUMBERS:
+        number = _NUMBERS[kind.inner]
+        values = [None if v is None else pl.Series(np.asarray(v, number)) for v in values]
+    return pl.Series(name, values, dtype=kind)
+
+
+def to_bytes(frame: pl.DataFrame) -> bytes:
+    """A part as a Parquet file: the same rows give the same bytes."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", compression_level=3, statistics=False)
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """A part from its bytes; `DataError`, naming the file, where it is damaged."""
+    try:
+        return pl.read_parquet(io.BytesIO(data), columns=list(columns) if columns else None)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as err:
+        raise DataError(
+            f"{name} is damaged ({err}); remove it and run the same command again: only what it held is done anew"
+        ) from err
