@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from saliscope.errors import DataError
+from saliscope.errors import DataError, OptionError
 from saliscope.stats import maximised_difference, maximised_interval, mean_interval
 
 GRID = np.linspace(0, 1, 12)
@@ -61,11 +61,26 @@ def test_the_mean_over_deltas_has_one_threshold_each():
     assert found.between[1] == (0, 2)
 
 
+def test_clusters_of_several_sizes_are_drawn_whole_by_a_slow_twin():
+    values, images = hits(60, 5), np.sort(np.random.default_rng(1).integers(0, 25, 60))
+    owned = [values[images == image] for image in np.unique(images)]
+    draw, twin = np.random.default_rng(7), []
+    for row in draw.integers(0, len(owned), (200, len(owned))):
+        twin.append(np.concatenate([owned[i] for i in row]).mean(axis=0).max())
+    found = maximised_interval(values, clusters=images, replicates=200, seed=7)
+    assert found.interval.low == pytest.approx(np.quantile(twin, 0.025))
+    assert found.interval.high == pytest.approx(np.quantile(twin, 0.975))
+    assert len({len(rows) for rows in owned}) > 2
+
+
 def test_whole_numbers_and_floats_give_the_same():
     values = hits(300, 3)
     first = maximised_interval(values, replicates=200)
     assert maximised_interval(values.astype(float), replicates=200) == first
     assert maximised_interval(values.astype(np.int8), replicates=200) == first
+    assert maximised_interval(values.astype(np.uint8), replicates=200) == first
+    large = maximised_interval(values * np.uint8(250), replicates=200)
+    assert large.interval.high == pytest.approx(250 * first.interval.high)
     assert first.interval.by == "percentile"
 
 
@@ -127,6 +142,13 @@ def test_bca_undoes_part_of_the_upward_shift():
     assert plain.interval.low > leaning.interval.low
 
 
+def test_scores_stay_as_they_are():
+    for values in (hits(60, 1), hits(60, 1).astype(np.uint8), hits(60, 1) * 0.7):
+        before = values.copy()
+        maximised_interval(values, strata=np.arange(60) % 2, replicates=100, by="bca")
+        np.testing.assert_array_equal(values, before)
+
+
 def test_bad_scores_are_refused():
     torn = np.ones((3, 4))
     torn[1, 2] = np.nan
@@ -136,6 +158,10 @@ def test_bad_scores_are_refused():
         maximised_interval(np.ones((3, 0)))
     with pytest.raises(DataError, match=r"scores have images and thresholds.*got shape \(3,\)"):
         maximised_interval(np.ones(3, bool))
+    with pytest.raises(DataError, match="row 2 is infinite"):
+        maximised_interval(np.array([[1.0], [np.nan], [np.inf]]))
+    with pytest.raises(OptionError, match='made by "percentile" or "bca"; got "basic"'):
+        maximised_interval(np.ones((3, 4)), by="basic")
     with pytest.raises(
         DataError, match=r"same images and deltas; got shapes \(3, 1, 4\) and \(2, 1"
     ):

@@ -32,6 +32,7 @@ from saliscope.stats.maximised import (
     MaximisedDifference,
     maximised_difference,
     maximised_interval,
+    maximised_table,
 )
 from saliscope.stats.paired import PairedDifference, Wilcoxon, paired_difference, wilcoxon
 from saliscope.stats.resampling import Resampled, resample
@@ -67,6 +68,7 @@ __all__ = [
     "holm",
     "maximised_difference",
     "maximised_interval",
+    "maximised_table",
     "mcnemar",
     "mcnemar_exact",
     "mean_interval",

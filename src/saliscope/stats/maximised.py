@@ -7,26 +7,24 @@ with the threshold held fixed, the interval would be too narrow and would not kn
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from saliscope.errors import DataError
-from saliscope.stats.interval import (
-    Floats,
-    Interval,
-    Labels,
-    check_settings,
-    label_array,
-    read_values,
-)
-from saliscope.stats.resampling import Resampled, resample
+from saliscope.errors import DataError, OptionError, nearest
+from saliscope.stats.interval import Interval, Labels, check_settings
+from saliscope.stats.maxima import Maxima, read_scores, resample_maxima
 
-Scores = NDArray[np.float32] | NDArray[np.float64]
-
-__all__ = ["Maximised", "MaximisedDifference", "maximised_difference", "maximised_interval"]
+__all__ = [
+    "Maximised",
+    "MaximisedDifference",
+    "maximised_difference",
+    "maximised_interval",
+    "maximised_table",
+]
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def maximised_interval(
 ) -> Maximised:
     """The highest mean over thresholds, with the threshold chosen again inside each replicate.
 
-    `values` (images, thresholds): 0/1 (as bool or uint8 in a quarter of the memory) or any scores; MaxBoxAcc = max over t of mean over images. `values` (images,
+    `values` (images, thresholds): 0/1 (best as bool or uint8, which are not copied) or any scores; MaxBoxAcc = max over t of mean over images. `values` (images,
     deltas, thresholds): the mean over deltas of each one's own maximum (MaxBoxAccV2). An undefined image is NaN throughout: it
     is left out and counted. `strata`, `clusters`, `by` and the errors as in `mean_interval`; also `DataError` for an
     image that is NaN at some thresholds only, and where there are no thresholds.
@@ -73,13 +71,10 @@ def maximised_interval(
     thresholds, 95 % intervals of 120 images covered 88 % ("bca" 89 %), those of 1,000 images 94 %.
     """
     check_settings(level, replicates)
-    cube, defined = _cube(values)
-    shape = cube.shape[1:]
-    found = resample(
-        _parts(cube, defined=defined), lambda sums: _maxima(sums[:, :-1] / sums[:, -1:], shape),
-        strata=_of(strata, defined, "strata"), clusters=_of(clusters, defined, "clusters"),
-        undefined=int((~defined).sum()), replicates=replicates, seed=seed, by=by,
-    )  # fmt: skip
+    cube, defined = read_scores(values)
+    (found,) = resample_maxima(
+        [cube], defined, strata=strata, clusters=clusters, by=by, replicates=replicates, seed=seed
+    )
     return _maximised(found, level, by)
 
 
@@ -100,83 +95,106 @@ def maximised_difference(
     may differ. Images that are undefined in either are left out of all three intervals.
     """
     check_settings(level, replicates)
-    (one, here), (two, there) = _cube(first), _cube(second)
+    (one, here), (two, there) = read_scores(first), read_scores(second)
     if len(one) != len(two) or one.shape[1] != two.shape[1]:
         raise DataError(
             f"paired scores have the same images and deltas; got shapes {one.shape} and {two.shape}"
         )
-    defined, cut = here & there, one.shape[1] * one.shape[2]
-
-    def statistic(sums: Floats) -> Floats:
-        means = sums[:, :-1] / sums[:, -1:]
-        left, right = (
-            _maxima(means[:, :cut], one.shape[1:]),
-            _maxima(means[:, cut:], two.shape[1:]),
-        )
-        return np.column_stack([left[:, 0] - right[:, 0], left, right])
-
-    found = resample(
-        _parts(one, two, defined=defined), statistic,
-        strata=_of(strata, defined, "strata"), clusters=_of(clusters, defined, "clusters"),
-        undefined=int((~defined).sum()), replicates=replicates, seed=seed, by=by,
+    left, right = resample_maxima(
+        [one, two], here & there,
+        strata=strata, clusters=clusters, by=by, replicates=replicates, seed=seed,
     )  # fmt: skip
-    split = 2 + one.shape[1]
-    return MaximisedDifference(
-        found[0].interval(level=level, by=by),
-        _maximised(found[1:split], level, by),
-        _maximised(found[split:], level, by),
+    return _against(left, right, level, by)
+
+
+def maximised_table(
+    values: Mapping[str, ArrayLike],
+    *,
+    reference: str,
+    strata: Labels | None = None,
+    clusters: Labels | None = None,
+    by: Literal["percentile", "bca"] = "percentile",
+    level: float = 0.95,
+    replicates: int = 10_000,
+    seed: int = 0,
+) -> dict[str, tuple[Maximised, MaximisedDifference | None]]:
+    """`maximised_interval` of every method and `maximised_difference` of every other one and `reference`, drawn once for all.
+
+    `values`: method -> scores as in `maximised_interval`, all of the same images in the same order and with as many deltas. The
+    differences are method − reference; that of the reference is None. All numbers are those of the two functions, also where methods are
+    undefined on different images: an interval is over the images where its method is defined, a difference and its two intervals over those
+    where both are. Methods that are undefined on the same images share their resamples; others are drawn anew, which takes longer.
+
+    Raises `OptionError` for an unknown reference, otherwise as `maximised_difference`.
+
+    >>> hits = {"CAM": [[0, 1], [1, 1], [1, 1]], "edges": [[0, 0], [1, 0], [0, 0]]}
+    >>> table = maximised_table(hits, reference="CAM", replicates=1000)
+    >>> interval, against = table["edges"]
+    >>> print(interval.interval, against.difference)
+    0.333 [0.000, 1.000] -0.667 [-1.000, 0.000]
+    """
+    check_settings(level, replicates)
+    if reference not in values:
+        raise OptionError(f'no scores of the reference "{reference}"; {nearest(reference, values)}')
+    read = {name: read_scores(each) for name, each in values.items()}
+    shapes = {name: cube.shape[:2] for name, (cube, _) in read.items()}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"methods are scored on the same images and deltas; got {shapes}")
+    own = {name: defined for name, (_, defined) in read.items()}
+    both = {name: defined & own[reference] for name, defined in own.items()}
+    found = {
+        pattern: dict(
+            zip(
+                names,
+                resample_maxima(
+                    [read[name][0] for name in names], np.frombuffer(pattern, np.bool_),
+                    strata=strata, clusters=clusters, by=by, replicates=replicates, seed=seed,
+                ),
+                strict=True,
+            )
+        )
+        for pattern, names in _patterns(own, both, reference).items()
+    }  # fmt: skip
+    table: dict[str, tuple[Maximised, MaximisedDifference | None]] = {}
+    for name in values:
+        alone, pair = found[own[name].tobytes()], found[both[name].tobytes()]
+        table[name] = (
+            _maximised(alone[name], level, by),
+            None if name == reference else _against(pair[name], pair[reference], level, by),
+        )
+    return table
+
+
+def _patterns(
+    own: Mapping[str, NDArray[np.bool_]], both: Mapping[str, NDArray[np.bool_]], reference: str
+) -> dict[bytes, list[str]]:
+    """Which methods are wanted on which images: each on its own, and with the reference where both are defined."""
+    wanted: dict[bytes, list[str]] = {}
+    for name in own:
+        for defined, names in ((own[name], [name]), (both[name], [reference, name])):
+            known = wanted.setdefault(defined.tobytes(), [])
+            known += [each for each in dict.fromkeys(names) if each not in known]
+    return wanted
+
+
+def _maximised(found: Maxima, level: float, by: Literal["percentile", "bca"]) -> Maximised:
+    interval = found.mean().interval(level=level, by=by)
+    if not found.n:
+        return Maximised(interval, (), ())
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    between = np.quantile(found.replicates[:, 1:], tails, axis=0, method="nearest").astype(int)
+    return Maximised(
+        interval,
+        tuple(int(place) for place in found.estimate[1:]),
+        tuple((int(low), int(high)) for low, high in between.T),
     )
 
 
-def _cube(values: ArrayLike) -> tuple[Scores, NDArray[np.bool_]]:
-    """The scores as (images, deltas, thresholds), and which images are defined."""
-    given: Scores = np.asarray(values)
-    if given.dtype.kind in "bu" or (given.dtype.kind == "i" and given.itemsize < 4):
-        given = given.astype(np.float32)  # small whole numbers: exact, and half the memory
-    else:
-        given = read_values(values, dimensions=(2, 3))
-    if given.ndim not in (2, 3) or 0 in given.shape[1:]:
-        raise DataError(
-            f"scores have images and thresholds, or images, deltas and thresholds; got shape {given.shape}"
-        )
-    cube = given[:, None, :] if given.ndim == 2 else given
-    missing = np.isnan(cube).reshape(len(cube), cube.shape[1] * cube.shape[2])
-    every = missing.all(axis=1)
-    if (part := np.flatnonzero(missing.any(axis=1) & ~every)).size:
-        raise DataError(
-            f"image {part[0]} is NaN at some thresholds only; an image is undefined at all of them or at none"
-        )
-    return cube, np.asarray(~every, np.bool_)
-
-
-def _parts(*cubes: Scores, defined: NDArray[np.bool_]) -> Scores:
-    """One row a defined image: all of its scores, and a one."""
-    kept = [cube if defined.all() else cube[defined] for cube in cubes]
-    flat = [k.reshape(len(k), k.shape[1] * k.shape[2]) for k in kept]
-    return np.column_stack([*flat, np.ones(len(flat[0]), flat[0].dtype)])
-
-
-def _of(labels: Labels | None, defined: NDArray[np.bool_], what: str) -> Labels | None:
-    return None if labels is None else label_array(labels, len(defined), what=what)[defined]
-
-
-def _maxima(means: Floats, shape: tuple[int, ...]) -> Floats:
-    """(r, deltas * thresholds) -> (r, 1 + deltas): the mean of the maxima, then where each lies."""
-    cube = means.reshape(len(means), *shape)
-    places = cube.argmax(axis=2)
-    best = np.take_along_axis(cube, places[:, :, None], axis=2)[:, :, 0]
-    return np.column_stack([best.mean(axis=1), places])
-
-
-def _maximised(
-    found: tuple[Resampled, ...], level: float, by: Literal["percentile", "bca"]
-) -> Maximised:
-    if not found[0].n:
-        return Maximised(found[0].interval(level=level, by=by), (), ())
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    between = [np.quantile(f.replicates, tails, method="nearest").astype(int) for f in found[1:]]
-    return Maximised(
-        found[0].interval(level=level, by=by),
-        tuple(int(f.estimate) for f in found[1:]),
-        tuple((int(low), int(high)) for low, high in between),
+def _against(
+    one: Maxima, other: Maxima, level: float, by: Literal["percentile", "bca"]
+) -> MaximisedDifference:
+    return MaximisedDifference(
+        one.less(other).interval(level=level, by=by),
+        _maximised(one, level, by),
+        _maximised(other, level, by),
     )

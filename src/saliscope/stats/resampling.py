@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ __all__ = ["Resampled", "Statistic", "resample"]
 
 Statistic = Callable[[Floats], Floats]
 _CELLS = 1_000_000  # numbers held at a time in each array: 8 MB
+_NARROW, _PIECE = 32, 64  # columns; units
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,85 +79,133 @@ def resample(
     fewer than 100 replicates or an unknown rule.
     """
     check_settings(0.5, replicates)
-    if by not in ("percentile", "bca"):
-        raise OptionError(f'bootstrap intervals are made by "percentile" or "bca"; got "{by}"')
+    check_rule(by)
     rows = np.asarray(parts)
     rows = rows if rows.dtype == np.float32 else rows.astype(np.float64, copy=False)
     if rows.ndim != 2 or not np.isfinite(rows).all():
         raise DataError(
             f"parts are finite, of shape (rows, k); got {rows.shape}: leave NaN rows out"
         )
-    sums, sizes = _units(rows, strata, clusters)
+    units = read_units(len(rows), strata, clusters)
+    sums = units.sums(rows)
     total = sums.sum(axis=0, keepdims=True, dtype=np.float64)
     if not len(sums):  # only the number of statistics is asked of it; of no rows it may divide by 0
         with np.errstate(all="ignore"):
             width = int(statistic(total).shape[1])
         return (Resampled(math.nan, np.empty(0), 0, undefined),) * width
     estimates = statistic(total)[0]
-    drawn = np.concatenate([statistic(s) for s in _sums(sums, sizes, replicates, seed)])
+    drawn = np.concatenate([statistic(s) for s in _sums(sums, units.sizes, replicates, seed)])
     lean = np.full(len(estimates), math.nan)
     if by == "bca":
-        lean = _accelerations(sums, sizes, statistic)
+        lean = acceleration(leave_one_out(sums, units.sizes, statistic), units.sizes)
     return tuple(
         Resampled(float(e), np.ascontiguousarray(drawn[:, i]), len(rows), undefined, float(lean[i]))
         for i, e in enumerate(estimates)
     )
 
 
-def _units(
-    rows: Floats, strata: Labels | None, clusters: Labels | None
-) -> tuple[Floats, NDArray[np.intp]]:
-    """What each unit that is drawn adds, stratum after stratum, and how many units each stratum has."""
-    stratum = np.zeros(len(rows), np.intp)
+def check_rule(by: str) -> None:
+    """Raise `OptionError` for a rule that is neither "percentile" nor "bca"."""
+    if by not in ("percentile", "bca"):
+        raise OptionError(f'bootstrap intervals are made by "percentile" or "bca"; got "{by}"')
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What is drawn: rows or clusters of rows, stratum after stratum, `sizes` units in each.
+
+    `order`: the rows, cluster by cluster in the order of units; None where rows stand in order already. `starts`: where in it
+    each cluster begins; None where each row is a unit.
+    """
+
+    sizes: NDArray[np.intp]
+    order: NDArray[np.intp] | None = None
+    starts: NDArray[np.intp] | None = None
+
+    def sums(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """(rows, k) -> (units, k): what each unit adds, float64 where clusters are summed."""
+        ordered = rows if self.order is None else rows[self.order]
+        if self.starts is None or not len(rows):
+            return ordered
+        return np.add.reduceat(ordered, self.starts, axis=0, dtype=np.float64)
+
+
+def read_units(count: int, strata: Labels | None, clusters: Labels | None) -> Units:
+    """The units of `count` rows; raises `DataError` for labels that do not fit and a cluster in two strata."""
+    if strata is None and clusters is None:
+        return Units(np.array([count], np.intp))
+    stratum = np.zeros(count, np.intp)
     if strata is not None:
-        _, stratum = read_labels(strata, len(rows), what="strata")
-    if clusters is not None:
-        names, cluster = read_labels(clusters, len(rows), what="clusters")
-        owner = np.empty(len(names), np.intp)
-        owner[cluster] = stratum
-        if (torn := np.flatnonzero(owner[cluster] != stratum)).size:
-            name = names[cluster[torn[0]]]
-            raise DataError(
-                f'cluster "{name}" has rows in two strata; a cluster is drawn as a whole'
-            )
-        sums = np.zeros((len(names), rows.shape[1]))
-        np.add.at(sums, cluster, rows)
-        rows, stratum = sums, owner
-    if strata is None:
-        return rows, np.array([len(rows)], np.intp)
-    return rows[np.argsort(stratum, kind="stable")], np.bincount(stratum)
+        _, stratum = read_labels(strata, count, what="strata")
+    if clusters is None:
+        order = np.argsort(stratum, kind="stable")
+        return Units(np.bincount(stratum), None if _rising(order) else order)
+    names, cluster = read_labels(clusters, count, what="clusters")
+    owner = np.empty(len(names), np.intp)
+    owner[cluster] = stratum
+    if (torn := np.flatnonzero(owner[cluster] != stratum)).size:
+        name = names[cluster[torn[0]]]
+        raise DataError(f'cluster "{name}" has rows in two strata; a cluster is drawn as a whole')
+    order = np.lexsort([cluster, stratum])
+    starts = np.flatnonzero(np.diff(cluster[order], prepend=-1))
+    sizes = np.bincount(owner) if strata is not None else np.array([len(names)], np.intp)
+    return Units(sizes, None if _rising(order) else order, starts)
+
+
+def _rising(order: NDArray[np.intp]) -> bool:
+    return bool((order[1:] > order[:-1]).all())
 
 
 def draw_counts(
     draw: np.random.Generator, sizes: NDArray[np.intp], replicates: int, *, width: int = 1
-) -> Iterator[Floats]:
-    """How often each unit is drawn, a row for each replicate: blocks (r, units) that hold about 8 MB.
+) -> Iterator[NDArray[np.float32]]:
+    """How often each unit is drawn, a row for each replicate: blocks (r, units) that hold a million numbers or fewer.
 
-    Each row of a stratum of size n is multinomial(n, 1/n ...). `width`: the columns that will be multiplied with them.
+    Each row of a stratum of size n is multinomial(n, 1/n ...). `width`: the columns that will be multiplied with them, which
+    makes blocks smaller but draws the same. The next block is drawn in another thread while one is used.
     """
+    held = max(1, _CELLS // width)
+    blocks = _picks(draw, sizes, replicates)
+    if replicates * int(sizes.sum()) > _CELLS:  # more than one
+        blocks = _ahead(blocks)
+    for picked in blocks:
+        counts = _tally(picked)
+        yield from (counts[i : i + held] for i in range(0, len(counts), held))
+
+
+def _picks(
+    draw: np.random.Generator, sizes: NDArray[np.intp], replicates: int
+) -> Iterator[NDArray[np.int32]]:
+    """The units that are drawn. The size of blocks depends on nothing but the number of units: it decides what is drawn."""
     count = int(sizes.sum())
-    at_once = max(1, _CELLS // max(count, width))
+    at_once = max(1, _CELLS // max(count, 1))
     for start in range(0, replicates, at_once):
         rows = min(at_once, replicates - start)
-        picked = np.empty((rows, count), np.int64)
-        at = 0
-        for size in sizes:
-            picked[:, at : at + size] = draw.integers(at, at + size, (rows, size))
-            at += int(size)
-        yield _tally(picked, count)
+        picked, at = np.empty((rows, count), np.int32), 0
+        for size in map(int, sizes):
+            picked[:, at : at + size] = draw.integers(at, at + size, (rows, size), np.int32)
+            at += size
+        yield picked
 
 
-def _tally(picked: NDArray[np.int64], count: int) -> Floats:
-    out = np.empty(picked.shape)
-    if (
-        count < 500
-    ):  # few units: one call for all replicates; many: one call each, which stays in the cache
-        shifted = picked + np.arange(len(picked))[:, None] * count
-        out[:] = np.bincount(shifted.ravel(), minlength=picked.size).reshape(picked.shape)
-    else:
-        for row, drawn in zip(out, picked, strict=True):
-            row[:] = np.bincount(drawn, minlength=count)
-    return out
+def _ahead(blocks: Iterator[NDArray[np.int32]]) -> Iterator[NDArray[np.int32]]:
+    """The same blocks; each is made while the one before it is used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = thread.submit(next, blocks, None)
+            yield block
+
+
+def _tally(picked: NDArray[np.int32]) -> NDArray[np.float32]:
+    """How often each unit stands in each row: a sparse matrix adds what lies on one place, faster than `np.bincount` row by row."""
+    from scipy.sparse import csr_array
+
+    rows, count = picked.shape
+    once = np.ones(picked.size, np.float32)
+    ends = (np.arange(rows + 1) * count).astype(np.int32)  # if wider than `picked`, that is copied
+    table = csr_array((once, picked.ravel(), ends), shape=(rows, count))
+    return np.asarray(table.toarray(), np.float32)
 
 
 def _sums(parts: Floats, sizes: NDArray[np.intp], replicates: int, seed: int) -> Iterator[Floats]:
@@ -164,31 +214,53 @@ def _sums(parts: Floats, sizes: NDArray[np.intp], replicates: int, seed: int) ->
     whole = len(parts) * np.abs(parts).max(initial=0) < 2**24 and (parts == np.rint(parts)).all()
     factor: NDArray[Any] = parts.astype(np.float32 if whole else np.float64, copy=False)
     for counts in draw_counts(draw, sizes, replicates, width=parts.shape[1]):
-        weights: NDArray[Any] = counts.astype(np.float32) if whole else counts
-        yield np.asarray(weights @ factor, np.float64)
+        yield _product(counts, factor)
 
 
-def _accelerations(parts: Floats, sizes: NDArray[np.intp], statistic: Statistic) -> Floats:
-    """Efron and Tibshirani 1993, eq. 14.15, by the jackknife; over strata as over samples in Davison and Hinkley 1997, section 5.3.
+def _product(counts: NDArray[np.float32], factor: NDArray[Any]) -> Floats:
+    """`counts @ factor`, a narrow `factor` in pieces so small that OpenBLAS takes one thread.
+
+    After a product its other threads wait busily for the next, on the core that draws the next block meanwhile.
+    """
+    step = _PIECE if factor.shape[1] <= _NARROW else len(factor)
+    found = np.zeros((len(counts), factor.shape[1]))
+    for start in range(0, len(factor), step):
+        piece = counts[:, start : start + step].astype(factor.dtype, copy=False)
+        found += piece @ factor[start : start + step]
+    return found
+
+
+def leave_one_out(parts: NDArray[Any], sizes: NDArray[np.intp], statistic: Statistic) -> Floats:
+    """The statistic without each unit (units, m); NaN for the only unit of a stratum, which is drawn always.
 
     A unit is left out of its stratum and the rest of that stratum raised to its old size, so that a stratum keeps its weight.
     """
     total = parts.sum(axis=0, dtype=np.float64)
     block = max(1, _CELLS // parts.shape[1])
-    cubes, squares, at = np.zeros(1), np.zeros(1), 0
-    for size in sizes:
-        own, at = parts[at : at + size], at + int(size)
-        if size < 2:  # it is drawn always
+    found, at = np.full((len(parts), statistic(total[None]).shape[1]), math.nan), 0
+    for size in map(int, sizes):
+        own, here = parts[at : at + size], found[at : at + size]
+        at += size
+        if size < 2:
             continue
         mine = own.sum(axis=0, dtype=np.float64)
         raised, rest = size / (size - 1), total - mine
-        blocks = (own[i : i + block] for i in range(0, int(size), block))
-        without = np.concatenate([statistic(rest + (mine - b) * raised) for b in blocks])
-        lean = (without.mean(axis=0) - without) / raised
+        for i in range(0, size, block):
+            here[i : i + block] = statistic(rest + (mine - own[i : i + block]) * raised)
+    return found
+
+
+def acceleration(without: Floats, sizes: NDArray[np.intp]) -> Floats:
+    """Efron and Tibshirani 1993, eq. 14.15, by the jackknife; over strata as over samples in Davison and Hinkley 1997, section 5.3."""
+    cubes, squares, at = np.zeros(without.shape[1]), np.zeros(without.shape[1]), 0
+    for size in map(int, sizes):
+        own, at = without[at : at + size], at + size
+        if size < 2:
+            continue
+        lean = (own.mean(axis=0) - own) * (size - 1) / size
         cubes, squares = cubes + (lean**3).sum(axis=0), squares + (lean**2).sum(axis=0)
     flat = squares <= 0
-    found = np.where(flat, 0.0, cubes / (6 * np.where(flat, 1.0, squares) ** 1.5))
-    return np.broadcast_to(found, statistic(total[None])[0].shape)
+    return np.where(flat, 0.0, cubes / (6 * np.where(flat, 1.0, squares) ** 1.5))
 
 
 def _bca(tails: Floats, found: Resampled) -> Floats:
