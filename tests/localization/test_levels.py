@@ -6,6 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from saliscope.errors import OptionError
 from saliscope.localization import count_passed, even_grid
+from saliscope.localization.levels import _by_rounding
 
 
 def twin(values, thresholds, strict):
@@ -41,6 +42,35 @@ def test_any_ascending_thresholds_do(values, thresholds, strict):
     values = np.concatenate([values, thresholds])
     found = count_passed(values, thresholds, strict=strict)
     np.testing.assert_array_equal(found, twin(values, thresholds, strict))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(2, 40),
+    st.lists(st.floats(1.0, 9.0, width=32), max_size=4).map(sorted),
+    st.booleans(),
+)
+def test_thresholds_behind_an_even_grid_count_too(count, behind, strict):
+    thresholds = np.append(even_grid(count), behind)
+    on = np.asarray(thresholds, np.float32)
+    values = np.concatenate(
+        [[-np.inf, np.inf, np.nan], on, np.nextafter(on, 10), np.nextafter(on, -1)]
+    )
+    values = values.astype(np.float32)
+    found = count_passed(values, thresholds, strict=strict)
+    np.testing.assert_array_equal(found, twin(values, thresholds, strict))
+
+
+@pytest.mark.parametrize("count", [2, 7, 1000, 5000])
+def test_even_grids_need_no_search(count):
+    grid = even_grid(count).astype(np.float32)
+    found = _by_rounding(grid, grid, strict=False)
+    assert found is not None
+    np.testing.assert_array_equal(found, np.arange(1, count + 1))
+
+
+def test_uneven_thresholds_are_searched():
+    assert _by_rounding(np.float64([0.0, 1.0]), np.float64([0.0, 0.01, 1.0]), strict=False) is None
 
 
 def test_known_counts():

@@ -1,5 +1,6 @@
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -12,7 +13,6 @@ from saliscope.boxes import Box, best_iou
 from saliscope.errors import OptionError
 from saliscope.frames import Frame
 from saliscope.localization import even_grid, find_box, normalise, sweep_boxes
-from saliscope.localization.basins import find_hills
 
 TRUTH = [Box(1, 1, 4.5, 3), Box(0, 2, 3, 9)]
 sides = st.tuples(st.integers(1, 8), st.integers(1, 8))
@@ -200,14 +200,27 @@ def test_the_largest_is_not_always_the_one_with_the_peak():
     assert found.best_iou.tolist() == [0.01, 1.0, 1.0]
 
 
-def test_hills_stay_whole_at_every_height():
-    heat = upsampled(6, (30, 40), 5)
-    level = np.ones(heat.shape, np.intp)
-    label = find_hills(heat, level).label.reshape(heat.shape)
-    assert 2 <= label.max() + 1 <= 36
-    for hill, height in itertools.product(range(label.max() + 1), np.linspace(0, 1, 11)):
-        mask = ((label == hill) & (heat >= height)).astype(np.uint8)
-        assert cv2.connectedComponents(mask, connectivity=8)[0] <= 2
+def test_threads_do_not_disturb_each_other():
+    heats = [upsampled(cells, (60, 50), cells) for cells in range(3, 15)]
+    alone = [sweep_boxes(heat, even_grid(200), truth=TRUTH) for heat in heats]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(
+            pool.map(lambda heat: sweep_boxes(heat, even_grid(200), truth=TRUTH), heats)
+        )
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.bounds, other.bounds)
+        np.testing.assert_array_equal(one.best_iou, other.best_iou)
+
+
+@pytest.mark.parametrize("name", ["upsampled finely", "noise", "rounded"])
+def test_searching_instead_of_tables_changes_nothing(monkeypatch, name):
+    heat = larger_maps()[name]
+    tables = sweep_boxes(heat, even_grid(100), truth=TRUTH)
+    monkeypatch.setattr("saliscope.localization.tree._MOSTLY_EMPTY", 0)
+    monkeypatch.setattr("saliscope.localization.parts._MOSTLY_EMPTY", 0)
+    searched = sweep_boxes(heat, even_grid(100), truth=TRUTH)
+    for field in ("bounds", "pixels", "components", "iou", "best_iou"):
+        np.testing.assert_array_equal(getattr(searched, field), getattr(tables, field))
 
 
 def test_the_heatmap_is_left_as_it_was():

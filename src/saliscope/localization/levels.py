@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["count_passed", "even_grid"]
 
-_BUCKETS_PER_THRESHOLD = 4
+_NEAR = (
+    0.01  # of the distance between two thresholds: many times the rounding errors, but few values
+)
+_OUTLIERS = 2  # thresholds behind an even grid that are worth a look at every value each
 
 
 def even_grid(count: int = 1000) -> NDArray[np.float64]:
@@ -58,35 +61,43 @@ def count_passed(
         )
     if values.size and np.isnan(values.min()):
         values = np.where(np.isnan(values), -np.inf, values)
-    quick = _by_bucket(values, steps, strict=strict)
-    if quick is not None:
-        return quick
+    for outliers in range(min(_OUTLIERS + 1, len(steps))):
+        even = steps[: len(steps) - outliers]
+        passed = _by_rounding(values, even, strict=strict)
+        if passed is not None:
+            for step in steps[len(even) :]:
+                passed += values > step if strict else values >= step
+            return passed
     return np.searchsorted(steps, values, side="left" if strict else "right")
 
 
-def _by_bucket(
+def _by_rounding(
     values: NDArray[np.floating], steps: NDArray[np.floating], *, strict: bool
 ) -> NDArray[np.intp] | None:
-    """The same without a search, for thresholds about evenly spaced; None where two of them share a bucket.
+    """The same without a search, for about evenly spaced thresholds; None where rounding does not tell them apart.
 
-    The line is cut into equal buckets. Rounding keeps order, so a value is above every threshold of a lower bucket and below
-    every one of a higher bucket; against the one of its own bucket, if there is one, it is compared.
+    Each value is rounded to the number of the threshold nearest to it. Rounding keeps order: where each threshold comes to
+    its own number, a value is above all with lower numbers and below all with higher ones, and is compared with one only.
     """
-    count = _BUCKETS_PER_THRESHOLD * len(steps)
-    low = steps[0]
+    count = len(steps)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        scale = values.dtype.type(count) / (steps[-1] - low)
-        if not np.isfinite(scale):
+        scale = values.dtype.type(count - 1) / (steps[-1] - steps[0])
+        shift = values.dtype.type(0.5) - steps[0] * scale
+        if not np.isfinite(scale) or not np.isfinite(shift):
             return None
-        homes = np.clip((steps - low) * scale, 0, count - 1).astype(np.intp)
-        if (np.diff(homes) == 0).any():
+        if not np.array_equal(_numbers(steps, scale, shift, count), np.arange(count)):
             return None
-        own = values - low
-        own *= scale
-    buckets = np.clip(own, 0, count - 1, out=own).astype(np.intp)
-    edges = np.full(count, np.inf, values.dtype)
-    edges[homes] = steps
-    passed: NDArray[np.intp] = np.searchsorted(homes, np.arange(count)).take(buckets)
-    compare = np.greater if strict else np.greater_equal
-    passed += compare(values, edges.take(buckets))
+        passed = _numbers(values, scale, shift, count)
+    # The numbers are in range; "clip" only saves a check that takes longer than the look-up.
+    nearest = steps.take(passed, mode="clip")
+    passed += values > nearest if strict else values >= nearest
     return passed
+
+
+def _numbers(
+    values: NDArray[np.floating], scale: np.floating, shift: np.floating, count: int
+) -> NDArray[np.intp]:
+    own = values * scale
+    own += shift
+    numbers: NDArray[np.intp] = np.clip(own, 0, count - 0.5, out=own).astype(np.intp)
+    return numbers

@@ -3,166 +3,161 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import add
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    from saliscope.localization.basins import Hills, Tree
+    from saliscope.localization.basins import Hills, Relief
+    from saliscope.localization.tree import Tree
 
-__all__ = ["Parts", "grow_parts"]
+__all__ = ["Parts", "Steps"]
 
 _MOSTLY_EMPTY = 8  # a table with more places per pixel costs more than sorting the pixels
-_COMBINE: dict[np.ufunc, Callable[[Any, Any], Any]] = {
-    np.add: add,
-    np.minimum: min,
-    np.maximum: max,
-}
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The steps in which parts change as the threshold falls: those of one part follow each other, level by level down.
+
+    `slots` intp (S,), ascending, are those of `tree` at which a part changes; they include all at which parts merge.
+    """
+
+    tree: Tree
+    slots: NDArray[np.intp]
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.intp]:
+        """How many steps each hill has: intp (M,)."""
+        return np.diff(np.searchsorted(self.slots, self.tree.after), prepend=0)
+
+    @cached_property
+    def _hills(self) -> NDArray[np.intp]:
+        """The hills that have a step."""
+        return np.flatnonzero(self._lengths)
+
+    @cached_property
+    def _starts(self) -> NDArray[np.intp]:
+        """The first step of each of these."""
+        return (np.cumsum(self._lengths) - self._lengths)[self._hills]
+
+    @cached_property
+    def _merges(self) -> NDArray[np.intp]:
+        """The step at which each hill that is taken in is so."""
+        taken = self.tree.taken
+        return self.find(self.tree.into[taken], self.tree.until[taken])
+
+    @cached_property
+    def node(self) -> NDArray[np.intp]:
+        """The hill that stands for the part of each step: intp (S,)."""
+        return np.repeat(np.arange(len(self._lengths)), self._lengths)
+
+    @cached_property
+    def high(self) -> NDArray[np.intp]:
+        """The level of each step: intp (S,)."""
+        return np.repeat(self.tree.ends, self._lengths) - self.slots
+
+    @cached_property
+    def low(self) -> NDArray[np.intp]:
+        """The level down to which each step lasts: at the next the part changes again, or another takes it in."""
+        low = np.append(self.high[1:], 0)
+        low[self._starts + self._lengths[self._hills] - 1] = self.tree.until[self._hills]
+        low += 1
+        return low
+
+    def find(self, node: NDArray[np.intp], level: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The step in which a part, by the hill that stands for it, is at a level."""
+        return np.searchsorted(self.slots, self.tree.ends[node] - level, side="right") - 1
+
+    def sums(self, own: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The sum of all that each part holds by each step, by what each step brings: both intp (S,)."""
+        total = np.cumsum(self._with_taken(np.add, own))
+        before = np.append(0, total)[self._starts]
+        total -= np.repeat(before, self._lengths[self._hills])
+        return total
+
+    def maxima(self, own: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The highest of all that each part holds by each step, by what each step brings, at least 0: both intp (C, S)."""
+        highest = np.stack([self._with_taken(np.maximum, row) for row in own])
+        # Each part is lifted beyond all before it, so that the running maximum starts anew.
+        lift = np.arange(len(self._lengths)) * (int(highest.max()) + 1)
+        highest += (lifts := np.repeat(lift, self._lengths))
+        np.maximum.accumulate(highest, axis=1, out=highest)
+        highest -= lifts
+        return highest
+
+    def _with_taken(self, combine: np.ufunc, own: NDArray[np.intp]) -> NDArray[np.intp]:
+        """What each step brings, with all that the hills hold which are taken in at it."""
+        held = np.zeros(len(self._lengths), np.intp)
+        held[self._hills] = combine.reduceat(own, self._starts)
+        held = self.tree.gather(combine, held)
+        brought = own.copy()
+        combine.at(brought, self._merges, held[self.tree.taken])
+        return brought
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Each connected part each time it grew: what it holds from level `high` down to level `low`.
+    """The connected parts of a relief at all levels."""
 
-    A level is the number of thresholds passed, so `high` and `low` are 1 or more. `count` is the number of pixels, `bounds`
-    intp (N, 4) the tight box in whole pixels, half-open x0, y0, x1, y1, `peak` float64 the highest value; the others are
-    intp (N,). `first()` finds the flat index of each part's first pixel in reading order: only ties need it.
-    """
-
-    high: NDArray[np.intp]
-    low: NDArray[np.intp]
-    count: NDArray[np.intp]
-    bounds: NDArray[np.intp]
-    peak: NDArray[np.float64]
-    first: Callable[[], NDArray[np.intp]]
-
-
-def grow_parts(
-    hills: Hills, tree: Tree, level: NDArray[np.intp], values: NDArray[np.floating]
-) -> Parts:
-    """Sum up what each node of the tree holds, from the level at which it begins downwards.
-
-    `level` (H, W) counts the thresholds that each pixel of `values` (H, W) passes; at least one pixel passes one.
-    """
-    growth, high, size = _growth(hills, tree, level)
-    width = level.shape[1]
-    # A part comes to a row with the highest pixel of a stretch of that row, and to a column likewise: no other pixel can be
-    # the first to reach beyond its bounds.
-    rows, columns = hills.row_crests, hills.column_crests
-    bounds = [
-        growth.extreme(np.minimum, columns, columns % width),
-        growth.extreme(np.minimum, rows, rows // width),
-        growth.extreme(np.maximum, columns, columns % width + 1),
-        growth.extreme(np.maximum, rows, rows // width + 1),
-    ]
-    everything = np.arange(level.size)
-    peaks = np.full(len(tree.level), -np.inf)
-    peaks[: len(hills.summits)] = values.ravel()[hills.summits]
-    return Parts(
-        high,
-        growth.until(high) + 1,
-        growth.running(np.add, size, 0),
-        np.stack(bounds, axis=1),
-        tree.pass_on(max, peaks)[1][growth.node],
-        lambda: growth.extreme(np.minimum, everything, everything),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Growth:
-    """The steps in which the nodes of a tree grow: those of one node follow each other, level by level downwards.
-
-    `cells` are the combinations of hill and level that pixels have, ascending; `keys` (H * W,) says which one each pixel
-    has, `step` to which step each cell belongs. `node` is the node of each step, `starts` the first step of each node that
-    has any, `segment` counts these nodes.
-    """
-
+    relief: Relief
+    hills: Hills
     tree: Tree
-    keys: NDArray[np.intp]
-    cells: NDArray[np.intp]
-    step: NDArray[np.intp]
-    node: NDArray[np.intp]
-    starts: NDArray[np.intp]
-    segment: NDArray[np.intp]
 
-    def extreme(
-        self, pick: np.ufunc, pixels: NDArray[np.intp], values: NDArray[np.intp]
-    ) -> NDArray[np.intp]:
-        """The smallest or largest value (`pick`) of the given pixels, flat indices, that each part holds at each step."""
-        nothing = int(values.max()) + 1 if pick is np.minimum else -1
-        keys = self.keys[pixels]
-        cell = np.minimum(np.searchsorted(self.cells, keys), len(self.cells) - 1)
-        shown = self.cells[cell] == keys  # the others pass no threshold
-        own = np.full(len(self.node), nothing)
-        pick.at(own, self.step[cell[shown]], values[shown])
-        return self.running(pick, own, nothing)
+    @cached_property
+    def _slots(self) -> NDArray[np.intp]:
+        return self.tree.place(self.hills)
 
-    def running(self, combine: np.ufunc, own: NDArray[np.intp], nothing: int) -> NDArray[np.intp]:
-        """Add up (or minimum, or maximum) what each step brings: all that its part holds by then, intp (steps,)."""
-        held = np.full(len(self.tree.level), nothing)
-        held[self.node[self.starts]] = combine.reduceat(own, self.starts)
-        inherited = self.tree.pass_on(_COMBINE[combine], held)[0][self.node]
-        if combine is np.add:
-            summed = np.cumsum(own)
-            before = (summed - own)[self.starts]
-            total: NDArray[np.intp] = summed - before[self.segment] + inherited
-            return total
-        # Each segment is lifted beyond all before it, so that the running extreme starts anew.
-        reach = int(own.max()) + 2
-        lift = self.segment * (reach if combine is np.maximum else -reach)
-        found: NDArray[np.intp] = combine(combine.accumulate(own + lift) - lift, inherited)
-        return found
+    def sizes(self) -> tuple[Steps, NDArray[np.intp]]:
+        """The steps in which parts gain pixels, and how many each has by then: intp (S,)."""
+        slots, count = self._slots, self.tree.slots
+        if count <= _MOSTLY_EMPTY * len(slots):
+            gained = np.bincount(slots)[:count]
+            present = np.flatnonzero(gained > 0)
+            gained = gained[present]
+        else:  # many small hills, as noise has
+            present, gained = np.unique(slots[slots < count], return_counts=True)
+        steps = Steps(self.tree, present)
+        return steps, steps.sums(gained)
 
-    def until(self, high: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The level at which the part of each step, which begins at level `high`, grows again or joins another."""
-        after = np.append(high[1:], 0)
-        ends = np.append(self.starts[1:], len(high)) - 1
-        after[ends] = self.tree.level[self.tree.parent[self.node[ends]]]
-        return after
+    def extents(self) -> tuple[Steps, NDArray[np.intp]]:
+        """The steps in which parts may reach further, and their tight boxes by then.
 
+        The boxes are intp (S, 4), whole pixels, half-open x0, y0, x1, y1.
+        """
+        # A part comes to a row with a crest of that row, and to a column likewise: no other pixel can be the first to
+        # reach beyond its bounds.
+        crests = self.hills.crests
+        x, y = self.relief.points(crests)
+        across, down = int(x.max()) + 1, int(y.max()) + 1
+        steps, reach = self._reaching(crests, np.stack([across - x, down - y, x + 1, y + 1]))
+        left, top, right, bottom = reach
+        return steps, np.stack([across - left, down - top, right, bottom], axis=1)
 
-def _growth(
-    hills: Hills, tree: Tree, level: NDArray[np.intp]
-) -> tuple[_Growth, NDArray[np.intp], NDArray[np.intp]]:
-    """The steps of a tree, with the level at which each is made and the number of pixels that it brings."""
-    bits = int(level.max()).bit_length()
-    top = (1 << bits) - 1
-    keys = (hills.label << bits) | level.ravel()
-    cells, counts = _tally(keys, len(hills.summits) << bits)
-    shown = cells & top > 0
-    cells, counts = cells[shown], counts[shown]
-    height = cells & top
-    joins = (tree.climb(cells >> bits, height) << bits) | (top - height)
-    steps, step = _numbered(joins, len(tree.level) << bits)
-    size = np.zeros(len(steps), np.intp)
-    np.add.at(size, step, counts)
-    node = steps >> bits
-    new = np.diff(node, prepend=-1) != 0
-    growth = _Growth(tree, keys, cells, step, node, np.flatnonzero(new), np.cumsum(new) - 1)
-    return growth, top - (steps & top), size
+    def peaks(self) -> tuple[Steps, NDArray[np.intp]]:
+        """The steps in which parts may get a higher summit, and the rank of the highest by then: intp (S,)."""
+        summits, meets = self.hills.summits, self.hills.meets[2]
+        rank = np.unique(self.relief.values[summits], return_inverse=True)[1] + 1
+        rank = np.append(rank, np.zeros(len(meets), np.intp))
+        steps, highest = self._reaching(np.append(summits, meets), rank[None])
+        return steps, highest[0]
 
+    def firsts(self) -> tuple[Steps, NDArray[np.intp]]:
+        """The steps in which parts gain pixels, and a number (S,) that is higher the earlier the first of them is read."""
+        places = np.arange(len(self._slots))
+        steps, early = self._reaching(places, len(places) - places[None])
+        return steps, early[0]
 
-def _tally(keys: NDArray[np.intp], size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The keys that occur, 0 <= key < size, in ascending order, and how often each does."""
-    if size > _MOSTLY_EMPTY * len(keys):  # many small hills, as noise has
-        return np.unique(keys, return_counts=True)
-    counts = np.bincount(keys, minlength=size)
-    present = np.flatnonzero(counts)
-    return present, counts[present]
-
-
-def _numbered(keys: NDArray[np.intp], size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The keys that occur, 0 <= key < size, in ascending order, and which of them each key is."""
-    if size > _MOSTLY_EMPTY * len(keys):
-        return np.unique(keys, return_inverse=True)
-    occurs = np.zeros(size, bool)
-    occurs[keys] = True
-    present = np.flatnonzero(occurs)
-    number = np.empty(size, np.intp)
-    number[present] = np.arange(len(present))
-    return present, number.take(keys)
+    def _reaching(
+        self, places: NDArray[np.intp], values: NDArray[np.intp]
+    ) -> tuple[Steps, NDArray[np.intp]]:
+        """The steps in which parts come to `places`, and the highest of the `values` (C, places) that they have by then."""
+        present, step = np.unique(self._slots[places], return_inverse=True)
+        own = np.zeros((len(values), len(present)), np.intp)
+        for row, brought in zip(own, values, strict=True):
+            np.maximum.at(row, step, brought)
+        steps = Steps(self.tree, present[present < self.tree.slots])
+        return steps, steps.maxima(own[:, : len(steps.slots)])

@@ -10,10 +10,11 @@ import numpy as np
 
 from saliscope.boxes import Box
 from saliscope.errors import OptionError
-from saliscope.localization.basins import find_hills, join_hills
+from saliscope.localization.basins import Relief, find_hills
 from saliscope.localization.levels import count_passed
 from saliscope.localization.normalise import finite_range, is_constant
-from saliscope.localization.parts import Parts, grow_parts
+from saliscope.localization.parts import Parts
+from saliscope.localization.tree import join_hills
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +65,8 @@ def sweep_boxes(
     any threshold. Raises `OptionError` for a heatmap that is not two-dimensional and for thresholds that do not ascend.
 
     How: each pixel belongs to the hill it climbs; a hill stays connected at every height, so parts are sets of hills, which
-    join at their passes in descending order (union-find). How large a part is and how far it reaches is summed up hill by
-    hill and level by level. The work grows with the number of pixels and hills, not with the number of thresholds.
+    join at the saddles between them in descending order (union-find). How large a part is and how far it reaches is summed
+    up hill by hill and level by level. The work grows with the number of pixels and hills, not with that of thresholds.
 
     >>> heat = np.zeros((6, 8)); heat[1:3, 1:5] = 0.4; heat[4, 6] = 1.0
     >>> found = sweep_boxes(heat, [0.2, 0.5], truth=[Box(0, 1, 4, 3)])
@@ -78,28 +79,19 @@ def sweep_boxes(
     if heat.ndim != 2:
         raise OptionError(f"a heatmap has shape (H, W); got {heat.shape}: give one map at a time")
     grid = np.asarray(np.unique(heat[np.isfinite(heat)]) if thresholds is None else thresholds)
-    values, flat = _seen_values(heat)
     if thresholds is None and not len(grid):
         return _nothing(grid, truth)
-    level = count_passed(values, grid, strict=strict)
-    if flat or not level.any():
+    relief = Relief.of(heat)
+    level = count_passed(relief.values, grid, strict=strict)
+    if _is_flat(heat) or not level.max():
         return _nothing(grid, truth)
-    hills = find_hills(values, level)
-    tree = join_hills(hills, level)
-    components = tree.count_at(len(grid))
-    return _report(grow_parts(hills, tree, level, values), components, grid, truth)
+    hills = find_hills(relief, level)
+    return _report(Parts(relief, hills, join_hills(hills)), grid, truth)
 
 
-def _seen_values(heat: NDArray[np.floating]) -> tuple[NDArray[np.floating], bool]:
-    """The heatmap with -inf for NaN, and whether it is one that has no parts."""
-    narrow = heat.dtype in (np.float16, np.float32)
-    values: NDArray[np.floating] = np.ascontiguousarray(heat, np.float32 if narrow else np.float64)
-    low, high = finite_range(values)
-    flat = is_constant(low, high)
-    if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
-        flat |= bool(np.isinf(values).any())
-        values = np.where(np.isnan(values), -np.inf, values)
-    return values, flat
+def _is_flat(heat: NDArray[np.floating]) -> bool:
+    """Whether it is a heatmap that has no parts."""
+    return is_constant(*finite_range(heat)) or bool(np.isinf(heat).any())
 
 
 def _nothing(grid: NDArray[np.floating], truth: Sequence[Box]) -> Sweep:
@@ -109,35 +101,43 @@ def _nothing(grid: NDArray[np.floating], truth: Sequence[Box]) -> Sweep:
     return Sweep(grid, np.zeros((count, 4), np.intp), none, none.copy(), blank, blank.copy())
 
 
-def _report(
-    parts: Parts, components: NDArray[np.intp], grid: NDArray[np.floating], truth: Sequence[Box]
-) -> Sweep:
-    chosen = _largest(parts, len(grid))
-    found = chosen >= 0
-    largest = np.where(found[:, None], parts.bounds[chosen], 0)
-    count = np.where(found, parts.count[chosen], 0)
+def _report(parts: Parts, grid: NDArray[np.floating], truth: Sequence[Box]) -> Sweep:
+    count = len(grid)
+    levels = np.arange(1, count + 1)
+    extents, bounds = parts.extents()
+    node, pixels = _largest(parts, count)
+    found = pixels > 0
+    chosen = extents.find(node, levels)
+    largest = np.where(found[:, None], bounds[chosen], 0)
+    components = parts.tree.count(count)
     if not truth:
-        unknown = np.full(len(grid), math.nan)
-        return Sweep(grid, largest, count, components, unknown, unknown.copy())
-    overlap = _overlaps(parts.bounds, truth)
+        unknown = np.full(count, math.nan)
+        return Sweep(grid, largest, pixels, components, unknown, unknown.copy())
+    overlap = _overlaps(bounds, truth)
     of_largest = np.where(found, overlap[chosen], 0.0)
-    of_any = _highest(overlap, parts.low, parts.high, np.zeros(len(grid)))
-    return Sweep(grid, largest, count, components, of_largest, of_any)
+    of_any = _highest(overlap, extents.low, extents.high, count)
+    return Sweep(grid, largest, pixels, components, of_largest, of_any)
 
 
-def _largest(parts: Parts, count: int) -> NDArray[np.intp]:
-    """Which row of `parts` is the largest part at each of `count` levels; -1 where there is none."""
-    most = _highest(parts.count, parts.low, parts.high, np.zeros(count, np.intp))
+def _largest(parts: Parts, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The hill that stands for the largest part at each of `count` levels, and the pixels of that part; 0 where none is."""
+    steps, size = parts.sizes()
+    most = _highest(size, steps.low, steps.high, count)
     # The largest part only grows from level to level: a part that is ever the largest is so at its own `high` already.
-    ever = np.flatnonzero(parts.count == most[parts.high - 1])
-    keys = [parts.peak[ever], parts.count[ever]]
-    order = np.lexsort(keys)
-    if np.logical_and(*(np.diff(key[order]) == 0 for key in keys)).any():
-        order = np.lexsort([-parts.first()[ever], *keys])
+    ever = np.flatnonzero(size == most[steps.high - 1])
+    node, high = steps.node[ever], steps.high[ever]
+    keys = [size[ever]]
+    order = np.argsort(keys[0])
+    for next_best in (parts.peaks, parts.firsts):  # they cost time, and ties are rare
+        if not np.logical_and.reduce([np.diff(key[order]) == 0 for key in keys]).any():
+            break
+        ranked, rank = next_best()
+        keys.insert(0, rank[ranked.find(node, high)])
+        order = np.lexsort(keys)
     winners = ever[order]
-    place = np.arange(len(winners))
-    best = _highest(place, parts.low[winners], parts.high[winners], np.full(count, -1))
-    return np.where(best >= 0, winners[best], -1)
+    place = np.arange(len(winners)) + 1
+    best = _highest(place, steps.low[winners], steps.high[winners], count)
+    return steps.node[winners[best - 1]], most
 
 
 def _overlaps(bounds: NDArray[np.intp], truth: Sequence[Box]) -> NDArray[np.float64]:
@@ -153,17 +153,18 @@ def _overlaps(bounds: NDArray[np.intp], truth: Sequence[Box]) -> NDArray[np.floa
 
 
 def _highest(
-    values: NDArray[Any], low: NDArray[np.intp], high: NDArray[np.intp], nothing: NDArray[Any]
+    values: NDArray[Any], low: NDArray[np.intp], high: NDArray[np.intp], count: int
 ) -> NDArray[Any]:
-    """The highest of the `values` at each level from 1 on, each valid from `low` to `high`; `nothing` where there is none.
+    """The highest of the `values` at each level from 1 to `count`, each valid from `low` to `high`; 0 where there is none.
 
     Each such range is covered by two ranges whose length is a power of two, which may overlap; then those of each length hand
     their maximum down to their two halves.
     """
     power = np.frexp(high - low + 1)[1] - 1
-    table = np.tile(nothing, (int(power.max()) + 1, 1))
-    np.maximum.at(table, (power, low - 1), values)
-    np.maximum.at(table, (power, high - (1 << power)), values)
+    table = np.zeros((int(power.max()) + 1, count), values.dtype)
+    flat, row = table.reshape(-1), power * count  # with one index `at` is several times faster
+    np.maximum.at(flat, row + low - 1, values)
+    np.maximum.at(flat, row + high - (1 << power), values)
     for upper in range(len(table) - 1, 0, -1):
         half = 1 << (upper - 1)
         lower = table[upper - 1]
