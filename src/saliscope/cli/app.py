@@ -57,6 +57,11 @@ app.command(
     name="measure",
     help="Score the maps of a run again, with other protocols or thresholds.",
 )
+app.command(
+    "saliscope.cli.report:app",
+    name="report",
+    help="A page, tables and figures of one evaluation, or of several side by side.",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

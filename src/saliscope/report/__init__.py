@@ -1,7 +1,8 @@
-"""What a person reads: figures of explanations, ready for a page."""
+"""What a person reads: figures of explanations, and the report of an evaluation."""
 
 from __future__ import annotations
 
+from saliscope.report.command import Report, write_report
 from saliscope.report.figures import (
     boxes_figure,
     comparison_figure,
@@ -11,9 +12,11 @@ from saliscope.report.figures import (
 )
 
 __all__ = [
+    "Report",
     "boxes_figure",
     "comparison_figure",
     "method_figure",
     "save_figure",
     "stages_figure",
+    "write_report",
 ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Page", "save_figure", "wrapped"]
+__all__ = ["Page", "figure_bytes", "save_figure", "wrapped"]
 
 _FORMATS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 _RULER = 40  # pixels: the size at which letters are measured
@@ -182,24 +182,32 @@ def _cut(text: str, room: float, size: float, *, bold: bool) -> int:
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 200) -> None:
     """Write a figure as PNG, SVG or PDF by suffix: the same figure gives the same bytes, whole or not at all.
 
-    Text in PDF is embedded TrueType, in SVG outlines that look the same everywhere; no date is stored. Raises
-    `OptionError` for another suffix and `OSError` naming the path.
+    Raises `OptionError` for another suffix and `OSError` naming the path.
     """
-    import matplotlib as mpl
-
     target = Path(path)
     kind = _FORMATS.get(target.suffix.lower())
     if kind is None:
         raise OptionError(
             f'cannot write "{target}": suffix "{target.suffix}" is no figure; use {", ".join(_FORMATS)}'
         )
-    undated: dict[str, dict[str, str | None]] = {
-        "png": {"Software": None},
-        "svg": {"Date": None},
-        "pdf": {"CreationDate": None},
+    write_whole(target, figure_bytes(figure, kind, dpi=dpi))
+
+
+def figure_bytes(figure: Figure, kind: str, *, dpi: int = 200, about: str = "") -> bytes:
+    """A figure as a file of the `kind` "png", "svg" or "pdf": the same figure gives the same bytes.
+
+    Text in PDF is embedded TrueType, in SVG outlines that look the same everywhere; no date is stored. `about` is kept in the file, for
+    those who find it alone.
+    """
+    import matplotlib as mpl
+
+    kept: dict[str, dict[str, str | None]] = {
+        "png": {"Software": None} | ({"Description": about} if about else {}),
+        "svg": {"Date": None} | ({"Description": about} if about else {}),
+        "pdf": {"CreationDate": None} | ({"Subject": about} if about else {}),
     }
     settings: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "saliscope"}
     buffer = io.BytesIO()
     with mpl.rc_context(settings):
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=undated[kind])
-    write_whole(target, buffer.getvalue())
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=kept[kind])
+    return buffer.getvalue()

@@ -1,0 +1,140 @@
+"""All scores by all protocols: what was not declared, and is exploratory."""
+
+from __future__ import annotations
+
+import math
+
+from saliscope.report.chapters.evidence import METHOD, Evidence, method_row, put
+from saliscope.report.sections import Column, Section, Table
+from saliscope.report.study.endpoint import better_of, heading_of
+from saliscope.report.study.grid import Cell
+from saliscope.report.study.together import Study
+from saliscope.report.tables import file_name
+from saliscope.stats import wilson_interval
+
+__all__ = ["scores_section"]
+
+_BOXES = ("iou", "union-iou", "gt-known", "top-1", "top-5", "no-box")
+_RATIOS = ("enrichment", "inside-outside", "mask-enrichment")
+
+
+def scores_section(evidence: Evidence) -> Section:
+    """One table for each box protocol, one for heat, one for each mask, the errors of the networks, and all of it with tests."""
+    grid, tables = evidence.grid, []
+    for protocol in dict.fromkeys([*grid.protocols("iou"), *grid.protocols("gt-known")]):
+        combos = [(m, protocol) for m in _BOXES]
+        named = (
+            "Boxes at thresholds chosen for tuning"
+            if protocol == "chosen"
+            else f"Boxes by {protocol}"
+        )
+        tables.append(_wide(evidence, f"boxes-{file_name(protocol)}", named, combos, _BOX_NOTE))
+    heat = [("energy", "boxes"), ("enrichment", "boxes"), ("inside-outside", "boxes")]
+    heat += [("box-coverage", p) for p in grid.protocols("box-coverage")]
+    heat += [("pointing", p) for p in grid.protocols("pointing")]
+    tables.append(_wide(evidence, "heat-in-boxes", "Heat and boxes", heat, ""))
+    for mask in grid.protocols("relevance-mass"):
+        combos = [
+            (m, mask) for m in ("relevance-mass", "mask-enrichment", "relevance-rank", "pixel-ap")
+        ]
+        tables.append(_wide(evidence, file_name(mask), f"Heat and {mask}", combos, ""))
+    tables.append(_classification(evidence.study))
+    tables.append(_long(evidence))
+    return Section("scores", "All scores", _lead(evidence), tuple(t for t in tables if t.rows))
+
+
+_BOX_NOTE = (
+    "GT-known: the box of the image's own class reaches an IoU of .5 with any of the annotated ones. Top-1 and top-5 localisation error "
+    "are ILSVRC's: right only where the class is also among the first 1 or 5."
+)
+
+
+def _lead(evidence: Evidence) -> str:
+    tested = [c for c in evidence.grid.cells.values() if not math.isnan(c.pvalue)]
+    left = sum(c.adjusted <= 0.05 for c in tested)
+    return (
+        f"Everything that was measured, by every protocol. These {len(tested):,} comparisons with {evidence.reference.name} were not declared "
+        f"beforehand: they are exploratory, corrected together by Benjamini-Hochberg, and {left:,} of them hold at .05, of which one in twenty "
+        "is expected to be false."
+    )
+
+
+def _wide(
+    evidence: Evidence, name: str, title: str, combos: list[tuple[str, str]], note: str
+) -> Table:
+    """Methods as rows, scores as columns."""
+    rows = []
+    for method in evidence.study.methods:
+        cells = [(f"{m}@{p}", evidence.grid.get(m, p, method.name)) for m, p in combos]
+        if any(cell is not None for _, cell in cells):
+            row = method_row(evidence, method)
+            for key, cell in cells:
+                row |= put(key, None if cell is None else cell.estimate)
+            rows.append(row)
+    one = len({p for _, p in combos}) == 1
+    columns = [METHOD] + [
+        Column(
+            f"{m}@{p}", heading_of(m, "" if one or p == "boxes" else p), "interval", 2 if m in _RATIOS else 3,
+            better=better_of(m),
+        )
+        for m, p in combos
+        if any(row.get(f"{m}@{p}") is not None for row in rows)
+    ]  # fmt: skip
+    return Table(name, title, tuple(columns), rows, note)
+
+
+def _classification(study: Study) -> Table:
+    """The errors of the networks themselves, which no explanation can undo."""
+    rows = []
+    for i, run in enumerate(study.runs):
+        rank = study.fact(i, "rank")
+        truth = study.fact(i, "is_truth") == 1
+        known = truth | (study.fact(i, "correct") >= 0)
+        count = int(known.sum())
+        if study.several or not count:
+            continue
+        row = {"run": study.names[i], "network": run.record.resolved["model"], "n": count}
+        for k in (1, 5):
+            if k == 5 and not truth[known].all():
+                continue  # the rank of the right class is not known
+            wrong = int((known & ~(truth & (rank < k))).sum())
+            row |= put(f"top-{k}", wilson_interval(wrong, count))
+        rows.append(row)
+    columns = (
+        Column("network", "network"), Column("n", "images", "count"),
+        Column("top-1", "top-1 error", "interval", better="lower"), Column("top-5", "top-5 error", "interval", better="lower"),
+    )  # fmt: skip
+    named = (Column("run", "run"),) if len(study.runs) > 1 else ()
+    return Table("classification", "Classification errors of the network", named + columns, rows)
+
+
+def _long(evidence: Evidence) -> Table:
+    """Every score in a row of its own, with its difference to the reference and its test."""
+    rows = [_row(evidence, cell) for cell in evidence.grid.cells.values()]
+    columns = (
+        Column("metric", "score"), Column("protocol", "protocol"), METHOD, Column("value", "mean", "interval"),
+        Column("n", "n", "count"), Column("undefined", "undefined", "count"),
+        Column("difference", f"difference to {evidence.reference.name}", "interval"), Column("effect", "effect", "number", 2),
+        Column("p", "p (Benjamini-Hochberg)", "p"), Column("test", "test"),
+    )  # fmt: skip
+    return Table(
+        "all-scores", "Every score with its test (exploratory)", columns, rows,
+        "p-values are corrected over all rows of this table.",
+    )  # fmt: skip
+
+
+def _row(evidence: Evidence, cell: Cell) -> dict[str, object]:
+    def known(value: float) -> float | None:
+        return None if math.isnan(value) else value  # it was not tested
+
+    return (
+        method_row(evidence, cell.method)
+        | {"metric": cell.metric, "protocol": cell.protocol}
+        | put("value", cell.estimate)
+        | {"n": cell.estimate.n, "undefined": cell.estimate.undefined}
+        | put("difference", cell.difference)
+        | {
+            "effect": known(cell.effect), "p_raw": known(cell.pvalue), "p": known(cell.adjusted),
+            "test": cell.test or None, "identical": cell.identical,
+        }
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Runs as arrays: what the chapters of a report are computed from."""

@@ -1,0 +1,75 @@
+"""METRIC@PROTOCOL: the name of a score, what it is called in sentences, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from saliscope.metrics import METRICS
+from saliscope.stats import ENDPOINTS, Endpoint
+
+__all__ = ["BOX_METRICS", "better_of", "endpoint_of", "heading_of", "is_of_boxes"]
+
+BOX_METRICS = ("iou", "union-iou", "gt-known", "no-box")
+"""What is counted of a box alone."""
+
+_ERRORS = ("top-1", "top-5")
+_MAXIMISED = ("max-box-acc", "max-box-acc-v2")
+
+_HEADINGS = {
+    "iou": "mean IoU",
+    "union-iou": "mean IoU with the union of boxes",
+    "gt-known": "GT-known localisation",
+    "no-box": "images without a box",
+    "top-1": "top-1 localisation error",
+    "top-5": "top-5 localisation error",
+    "energy": "heat inside the boxes",
+    "enrichment": "enrichment",
+    "inside-outside": "inside/outside ratio",
+    "box-coverage": "box coverage",
+    "pointing": "pointing game",
+    "relevance-mass": "heat in the mask",
+    "mask-enrichment": "enrichment in the mask",
+    "relevance-rank": "hottest pixels in the mask",
+    "pixel-ap": "pixel AP of each image",
+    "max-box-acc": "MaxBoxAcc",
+    "max-box-acc-v2": "MaxBoxAccV2",
+}
+_KNOWN = {
+    "iou": ENDPOINTS["iou"],
+    "union-iou": ENDPOINTS["iou"],
+    "gt-known": ENDPOINTS["localised"],
+    "pointing": ENDPOINTS["pointing"],
+    "energy": ENDPOINTS["energy"],
+    "enrichment": ENDPOINTS["enrichment"],
+    "max-box-acc": replace(ENDPOINTS["localised"], kind="mean"),
+    "max-box-acc-v2": replace(ENDPOINTS["localised"], kind="mean"),
+}
+
+
+def heading_of(metric: str, protocol: str = "") -> str:
+    """What a score is called: "mean IoU (yang2025)"."""
+    name = _HEADINGS.get(metric, metric)
+    return f"{name} ({protocol})" if protocol else name
+
+
+def is_of_boxes(metric: str) -> bool:
+    """Whether a score is counted of a box, so that boxes without a network have it too."""
+    return metric in BOX_METRICS or metric in _MAXIMISED
+
+
+def better_of(metric: str) -> Literal["higher", "lower"]:
+    """Which way a score is better."""
+    row = METRICS.get(metric)
+    lower = metric in _ERRORS or (row is not None and row.direction == "lower")
+    return "lower" if lower else "higher"
+
+
+def endpoint_of(
+    metric: str, protocol: str, *, margin: float | None = None, primary: bool = False
+) -> Endpoint:
+    """The endpoint of a metric by a protocol; `margin` takes the place of the metric's own."""
+    known = _KNOWN.get(metric, Endpoint(metric))
+    named = heading_of(metric, "" if protocol == "boxes" else protocol)
+    limit = known.margin if margin is None else margin
+    return replace(known, name=named, better=better_of(metric), primary=primary, margin=limit)
