@@ -34,7 +34,7 @@ from saliscope.runs.store import Store
 from saliscope.runs.subject import Subject, open_subject
 
 STAGES = [f"grad-cam@layer{i}" for i in (4, 3, 2, 1)]
-_AT_ONCE = 64
+_AT_ONCE = 512 if torch.cuda.is_available() else 64
 
 
 def subject_of(options: argparse.Namespace, methods: list[str], **more: Any) -> Subject:
@@ -88,7 +88,7 @@ def pipeline(options: argparse.Namespace) -> None:
             ]
             jobs = [
                 partial(bare, subject, network, batches),
-                partial(explain, subject, store, units),
+                partial(explain, subject, store, units, options.threads),
             ]
             if start == 0:
                 timed(jobs[0])  # the first pass makes what later ones reuse
@@ -118,11 +118,11 @@ def bare(subject: Subject, network: Any, batches: list[torch.Tensor]) -> None:
         [stack.cpu().numpy() for stack in maps.signed]
 
 
-def explain(subject: Subject, store: Store, units: list[Unit]) -> None:
+def explain(subject: Subject, store: Store, units: list[Unit], threads: int | None) -> None:
     def keep(part: Part) -> None:
         store.write("maps", part.unit.name, part.data)
 
-    for _ in explain_units(subject, iter(units), keep=keep):
+    for _ in explain_units(subject, iter(units), keep=keep, threads=threads):
         pass
 
 
@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--method", action="append")
     parser.add_argument("--trivial", action="store_true")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--device")
     options = parser.parse_args()
     options.root = None if options.root is None else str(options.root)

@@ -20,7 +20,7 @@ class RunProgress:
     """What `evaluate` and `measure` call `watch`."""
 
     def __init__(self, *, shown: bool = True, quiet: bool = False) -> None:
-        self._shown, self._quiet = shown, quiet
+        self._shown, self._quiet = shown and not quiet, quiet
         self._bar: Progress | None = None
         self.stage = ""
         self.done = self.failed = 0

@@ -64,7 +64,7 @@ def _flag(
         more["group"] = group
     shown = Parameter(
         help=words[0].lower() + words[1:] if words[1:2].islower() else words,
-        negative=None if bare is bool and info.default else (),
+        negative=None if bare is bool else (),
         allow_leading_hyphen=leading,
         **more,
     )
@@ -78,7 +78,7 @@ def _without_none(kind: Any) -> Any:
 
 
 def overrides(flags: Any, *, words: Collection[str] = ()) -> dict[str, Any]:
-    """The fields that were given; "none" means None, except for fields in `words`, which know that word themselves.
+    """The fields that were given; "none" means None, or an empty list, but for fields in `words`, which know that word.
 
     Raises `OptionError` for what are no three numbers.
     """
@@ -89,12 +89,19 @@ def overrides(flags: Any, *, words: Collection[str] = ()) -> dict[str, Any]:
         if name in _TRIPLES:
             found[name] = comma_numbers(value, 3, f"--{name}")
         elif isinstance(value, list):
-            found[name] = tuple(part for word in value for part in _split(word) if part)
+            parts = [part for word in value for part in _split(word) if part]
+            found[name] = () if parts == ["none"] and name not in words else tuple(parts)
         else:
             found[name] = None if value == "none" and name not in words else value
     return found
 
 
 def _split(word: str) -> list[str]:
-    """Cut a list at its commas; those of options belong to their word ("yang2025:threshold=0.1,...")."""
-    return [word] if "=" in word else word.split(",")
+    """Cut a list at its commas; those before another option belong to their word ("x:threshold=0.1,other=2,y")."""
+    found: list[str] = []
+    for part in word.split(","):
+        if found and "=" in part.partition(":")[0]:
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return found

@@ -238,7 +238,7 @@ def _differs(
     with torch.inference_mode(mode=False), torch.no_grad():
         ready = private_inputs(inputs, dtype=network.dtype, channels_last=network.channels_last)
         found = read(call(network.module, ready))
-    difference = float((found.float() - logits.float()).abs().max())
+    difference = float((found.cpu().float() - logits.cpu().float()).abs().max())
     scale = max(float(logits.float().abs().max()), torch.finfo(torch.float32).tiny)
     limit = _TOLERANCE.get(dtype or logits.dtype, 1e-3)
     if difference <= limit * scale:

@@ -10,17 +10,26 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from saliscope.data import DataSet
-from saliscope.errors import DataError
+from saliscope.errors import DataError, OptionError
 from saliscope.models import Model
 from saliscope.provenance import machine, now
+from saliscope.runs.anywhere import from_anywhere, moved
 from saliscope.runs.place import Place, open_place
-from saliscope.runs.record import RUN, Record, Session, hash_of, open_record, read_record
+from saliscope.runs.record import (
+    RUN,
+    Record,
+    Session,
+    check_ours,
+    hash_of,
+    open_record,
+    read_record,
+)
 from saliscope.runs.selection import Unit, first_of, select, units_of
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.stages import Done, explaining, measuring
 from saliscope.runs.store import Store
 from saliscope.runs.stream import cores
-from saliscope.runs.subject import Subject, open_splits, open_subject
+from saliscope.runs.subject import Subject, check_splits, open_splits, open_subject
 from saliscope.runs.tables import TABLES
 
 __all__ = ["Outcome", "Watch", "evaluate", "measure"]
@@ -85,10 +94,16 @@ def evaluate(
     was done is lost.
     """
     place, told = open_place(folder), watch or Silent()
+    if overwrite and settings.shard is not None:
+        raise OptionError(
+            f"--overwrite would also remove what the other shards have done: empty {place.address} first, or name another folder"
+        )
+    settings = from_anywhere(settings, model=model is None, data=data is None)
     subject = open_subject(settings, model, data)
-    named = model is None and data is None
+    named = model is None, data is None
     with place.alone(f"shard-{settings.slot[0] + 1}"):
         if overwrite:
+            check_ours(place)
             _clear(place)
         record = open_record(place, settings, subject.resolved)
         record.available = {split: len(part) for split, part in subject.data.items()}
@@ -115,10 +130,11 @@ def measure(
     """
     place, told = open_place(folder), watch or Silent()
     record = read_record(place)
-    own = record.settings(**settings)
+    own = moved(record.settings(**settings))
     with place.alone("shard-1"):
         store = Store(place)
         parts = dict(data) if data is not None else open_splits(own)
+        check_splits(own, parts)
         _measure(own, parts, store, record, told, named=data is None)
         return _outcome(store, Done(0, 0))
 
@@ -126,14 +142,15 @@ def measure(
 def _clear(place: Place) -> None:
     """Remove a run, and nothing else."""
     for table in TABLES:
-        names = [n for n in place.names(table) if n.startswith("part-")]
+        names = [n for n in place.names(table) if n.startswith("part-") and n.endswith(".parquet")]
         place.remove([f"{table}/{name}" for name in names])
     place.remove([RUN, "errors.jsonl"])
 
 
 def _explain(
-    subject: Subject, store: Store, record: Record, told: Watch, *, retry: bool, named: bool
-) -> Done:
+    subject: Subject, store: Store, record: Record, told: Watch, *, retry: bool,
+    named: tuple[bool, bool],
+) -> Done:  # fmt: skip
     progress, settings = store.progress(), subject.settings
     units: list[Unit] = []
     total = 0
@@ -145,6 +162,9 @@ def _explain(
         units += units_of(part, split, chosen, closed, batch_size=size, slot=slot)
         total += sum(len(unit.positions) for unit in every)
     left = sum(len(unit.positions) for unit in units)
+    if left:
+        record.ended = None
+        store.forget([unit.name for unit in units])
     told.begin("explain", total, total - left)
     added = Done(0, 0)
     if units:
@@ -156,8 +176,14 @@ def _explain(
         ):
             for each in done:
                 added = session.add(each, told)
-                _check_hope(added, each)
+                if _is_hopeless(added):
+                    break
         _write_errors(store)
+        if _is_hopeless(added):
+            raise DataError(
+                f"the first {added.failed} samples all failed, the last because: {each.reason}. When that is mended, the same "
+                "command with --retry-failed does them again"
+            )
     return added
 
 
@@ -179,12 +205,8 @@ def _own_parts(subject: Subject, store: Store) -> set[str]:
     return {name for name in store.parts("maps") if first_of(name) in mine}
 
 
-def _check_hope(added: Done, last: Done) -> None:
-    if added.done == 0 and added.failed >= _HOPELESS:
-        raise DataError(
-            f"the first {added.failed} samples all failed, the last because: {last.reason}. When that is mended, the same "
-            "command with --retry-failed does them again"
-        )
+def _is_hopeless(added: Done) -> bool:
+    return added.done == 0 and added.failed >= _HOPELESS
 
 
 def _measure(
@@ -204,7 +226,8 @@ def _measure(
     images = store.images_in(mine)
     told.begin("measure", images, 0)
     if mine:
-        workers = settings.workers or min(cores(), 1 + images // _WORTH_A_PROCESS)
+        # Data in memory would be copied to each process, where it can be at all: several only if they are asked for.
+        workers = settings.workers or min(cores() if named else 1, 1 + images // _WORTH_A_PROCESS)
         work = measuring(settings, data, store, mine, key, workers=workers, named=named)
         with (
             _Working(record, store, "measure", settings, workers) as session,
@@ -213,9 +236,10 @@ def _measure(
             for each in done:
                 session.add(each, told)
     if not store.unmeasured(key):
-        record.measure, record.measured = settings.measuring(), key
-        record.ended = now()
-        record.save(store.place)
+        if mine or record.measured != key or record.ended is None:
+            record.measure, record.measured = settings.measuring(), key
+            record.ended = now()
+            record.save(store.place)
         store.forget_other_scores(key)
     elif not record.measured:
         record.measure, record.measured = settings.measuring(), key

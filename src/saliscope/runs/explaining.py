@@ -61,7 +61,7 @@ def explain_units(
     subject: Subject,
     units: Iterator[Unit],
     *,
-    keep: Callable[[Part], None] | None = None,
+    keep: Callable[[Part], object] | None = None,
     threads: int | None = None,
 ) -> Generator[Part, None, None]:
     """Explain units as they come and yield each one's part, in their order.
@@ -164,7 +164,9 @@ def _rows(
     ):
         key = (explanation.target.index, name)
         if key not in rows:  # images with fewer classes than others have their first one again
-            rows[key] = _row(ready, explanation, name, spec)
+            own = subject.classes.name_of(explanation.target.index)
+            row = _row(ready, explanation, name, spec)
+            rows[key] = row | {"label": own or explanation.target.label}
     return list(rows.values())
 
 
@@ -181,7 +183,6 @@ def _row(ready: _Ready, e: Explanation, name: str, spec: MethodSpec) -> dict[str
         "is_truth": e.target.index in ready.own,
         "method": e.method,
         "layer": spec.layer,
-        "label": e.target.label,
         "space": e.target.space,
         "logit": e.target.logit,
         "probability": e.target.probability,

@@ -27,7 +27,7 @@ from saliscope.runs.scoring import (
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.tables import BOXES, CURVES, IMAGES, KEY, PIXELS, SCORES, frame_of, to_bytes
 
-__all__ = ["CENTRE_BOX", "FULL_BOX", "SIDES", "measure_part", "measures_of"]
+__all__ = ["CENTRE_BOX", "FULL_BOX", "SIDES", "measure_part", "measures_of", "sample_of"]
 
 FULL_BOX, CENTRE_BOX = "full-box", "centre-box"
 """Rows without a map: the whole image as box and as even heat; a centred box of any size."""
@@ -35,6 +35,10 @@ FULL_BOX, CENTRE_BOX = "full-box", "centre-box"
 SIDES = np.arange(1, 101) / 100
 """The sizes of the centred box, as shares of each side."""
 
+_FLAT: Mapping[str, Callable[[np.ndarray[Any, Any]], float]] = {
+    "nonfinite": lambda _: 0.0,
+    "constant": lambda grid: float(grid.flat[0]),
+}
 _MASKS = ("object", "body", "evidence", "twin", "tag")
 _IGNORED = ("ignore", "border")
 
@@ -108,10 +112,11 @@ def _measure_image(
 ) -> None:  # fmt: skip
     first = rows[0]
     part = data[first["split"]]
-    found = _sample(part, first)
-    if first["status"] == "failed":
+    if first["status"] == "failed":  # not read again: it may be what ended a process
+        _check_place(part, first)
         tables.images.append(_failed_row(part, first))
         return
+    found = sample_of(part, first)
     sample = None if isinstance(found, Failed) else found
     masks, problem = _masks(sample)
     if isinstance(found, Failed):
@@ -130,15 +135,20 @@ def _measure_image(
         tables.take({k: row[k] for k in KEY}, score_map(_heat(row), known[target], measures))
 
 
-def _sample(part: DataSet, row: Mapping[str, Any]) -> Sample | Failed:
+def sample_of(part: DataSet, row: Mapping[str, Any]) -> Sample | Failed:
+    """The sample that a row of maps is of; raises `DataError` where the data has another in its place."""
+    _check_place(part, row)
+    ((_, sample),) = read_samples(part, [row["index"]])
+    return sample
+
+
+def _check_place(part: DataSet, row: Mapping[str, Any]) -> None:
     index = row["index"]
     if index >= len(part) or part.ids[index] != row["id"]:
         raise DataError(
             f'{part.name}, {row["split"]}, has no "{row["id"]}" at place {index}: the maps were made of another copy; give its '
             "folder with --root"
         )
-    ((_, sample),) = read_samples(part, [index])
-    return sample
 
 
 def _masks(sample: Sample | None) -> tuple[dict[str, np.ndarray[Any, Any]], str | None]:
@@ -184,8 +194,12 @@ def _heat(row: Mapping[str, Any]) -> Heat:
         Box(*row["region"]),
         (row["input_height"], row["input_width"]),
     )
-    with np.errstate(invalid="ignore", over="ignore"):
+    flat = _FLAT.get(row["status"])
+    if flat is None:
         return Heat(frame.map_to_source(grid), grid, row["status"])
+    # What has no place to point at is scored as exactly even: rounding, or an infinity, would rank its pixels.
+    even = frame.map_to_source(np.zeros_like(grid)) + np.float32(flat(grid))
+    return Heat(even, grid, row["status"])
 
 
 def _boxes_alone(

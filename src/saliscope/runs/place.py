@@ -37,7 +37,7 @@ class Place(Protocol):
         ...
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove files; what is gone already is no error."""
+        """Remove files; what is gone already is no error. Raises `DataError` where that fails."""
         ...
 
     def alone(self, name: str) -> Any:
@@ -48,10 +48,12 @@ class Place(Protocol):
 def open_place(address: str | os.PathLike[str]) -> Place:
     """Open a folder by its path, or by an address like s3://bucket/runs/dogs.
 
-    Raises `OptionError` for an address of a kind that fsspec does not know and `DependencyError` where the package for
-    that kind is not installed.
+    Raises `OptionError` for no address and for one of a kind that fsspec does not know, and `DependencyError` where the
+    package for that kind is not installed.
     """
     text = os.fspath(address)
+    if not text:
+        raise OptionError("the folder of a run has no name; give one, e.g. runs/dogs")
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     if "://" not in text:
@@ -105,7 +107,12 @@ class LocalPlace:
 
     def remove(self, names: Sequence[str]) -> None:
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+            try:
+                (self.folder / name).unlink(missing_ok=True)
+            except OSError as err:
+                raise DataError(
+                    f"{self.folder / name} cannot be removed: {err.strerror or err}"
+                ) from None
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
@@ -131,7 +138,12 @@ class LocalPlace:
 
     def _clean(self) -> None:
         """Remove what killed processes left half-written; other machines may be writing just now."""
-        for path in self.folder.glob("**/.*.new"):
+        ours = (
+            ".run.json.*.new",
+            ".errors.jsonl.*.new",
+            "*/.part-*.new",
+        )  # others have such files too
+        for path in (found for name in ours for found in self.folder.glob(name)):
             try:
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     path.unlink()
@@ -158,7 +170,7 @@ class RemotePlace:
         return sorted(name for name in found if name and not name.startswith("."))
 
     def exists(self, name: str) -> bool:
-        return bool(self.system.exists(f"{self.path}/{name}"))
+        return bool(self.system.isfile(f"{self.path}/{name}"))
 
     def read(self, name: str) -> bytes:
         try:

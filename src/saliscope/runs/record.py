@@ -14,7 +14,7 @@ from saliscope.runs.place import Place
 from saliscope.runs.settings import RunSettings, make_run_settings
 from saliscope.settings import differences, plain
 
-__all__ = ["RUN", "Record", "Session", "hash_of", "open_record", "read_record"]
+__all__ = ["RUN", "Record", "Session", "check_ours", "hash_of", "open_record", "read_record"]
 
 RUN = "run.json"
 SCHEMA = 1
@@ -42,7 +42,7 @@ class Record:
     `explain` are the settings that decide the maps, `resolved` what they came to: layers, preprocessing, the hash of the
     weights, the fingerprints of the data; `hash` is that of both. `measure` are the settings of the scores, `measured` their
     hash, empty before there are any. `declared` was said before the first map was made. `selected` counts the samples of
-    each split that the run is of, `available` those that there are.
+    each split that the run is of, `available` those that there are. `root` is where the data lay last.
     """
 
     explain: dict[str, Any]
@@ -56,6 +56,7 @@ class Record:
     ended: str | None = None
     selected: dict[str, int] = field(default_factory=dict)
     available: dict[str, int] = field(default_factory=dict)
+    root: str | None = None
     sessions: list[Session] = field(default_factory=list)
 
     def save(self, place: Place) -> None:
@@ -72,7 +73,8 @@ class Record:
     def settings(self, **overrides: Any) -> RunSettings:
         """The settings of the run; `overrides` that are None change nothing. Raises `OptionError`."""
         given = {k: v for k, v in overrides.items() if v is not None}
-        return make_run_settings(**{**self.explain, **self.measure, **self.declared, **given})
+        own = {**self.explain, **self.measure, **self.declared, "root": self.root}
+        return make_run_settings(**{**own, **given})
 
 
 def open_record(place: Place, settings: RunSettings, resolved: Mapping[str, Any]) -> Record:
@@ -84,8 +86,24 @@ def open_record(place: Place, settings: RunSettings, resolved: Mapping[str, Any]
     explain, declared = plain(settings.explaining()), plain(settings.declared())
     facts = plain(resolved)
     if not place.exists(RUN):
+        orphans = any(name.endswith(".parquet") for name in place.names("maps"))
+        if orphans and not place.exists(RUN):  # another shard may have begun just now
+            raise DataError(
+                f"{place.address} holds maps, but no {RUN} that says what they are of; name another folder, or replace them with "
+                "--overwrite"
+            )
         own = hash_of(explain | {"resolved": facts})
-        return Record(explain, facts, declared, {}, own, versions=versions(), started=now())
+        measure = plain(settings.measuring())
+        return Record(
+            explain,
+            facts,
+            declared,
+            measure,
+            own,
+            versions=versions(),
+            started=now(),
+            root=settings.root,
+        )
     found = read_record(place)
     changed = differences(found.explain, explain) + differences(found.resolved, facts)
     if changed:
@@ -99,7 +117,22 @@ def open_record(place: Place, settings: RunSettings, resolved: Mapping[str, Any]
             f"what decides was declared when the run in {place.address} began: {'; '.join(said)}. Leave it as it was, name "
             "another folder, or look at other scores with `saliscope report --primary`, which says that they came afterwards"
         )
+    found.root = settings.root or found.root
     return found
+
+
+def check_ours(place: Place) -> None:
+    """Raise `OptionError` where run.json belongs to something else, such as a training: it is not ours to remove."""
+    if not place.exists(RUN):
+        return
+    try:
+        content = json.loads(place.read(RUN))
+    except ValueError:
+        return  # damaged, so nobody's
+    if isinstance(content, dict) and not {"explain", "resolved"} & set(content):
+        raise OptionError(
+            f"the {RUN} in {place.address} is no evaluation's, so it is not overwritten; name another folder with -o"
+        )
 
 
 def read_record(place: Place) -> Record:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from saliscope.boxes import Box
-from saliscope.data import DataSet, Failed, read_samples
+from saliscope.data import DataSet, Failed
 from saliscope.errors import DataError, DependencyError, OptionError, nearest
 from saliscope.explanation import Explanation, Target
 from saliscope.frames import Frame
 from saliscope.localization import even_grid
 from saliscope.metrics.wsol import wsol_grid
-from saliscope.runs.measuring import SIDES
+from saliscope.runs.measuring import SIDES, sample_of
 from saliscope.runs.place import open_place
 from saliscope.runs.record import Record, read_record
 from saliscope.runs.settings import RunSettings
@@ -115,7 +115,8 @@ class Run:
         """One row an image (and class), one column a method: the values of one metric by one protocol.
 
         Methods without a map keep their own protocol, "box". `target` takes the maps of the images' own classes or of the
-        predicted ones. Raises `OptionError` for a metric or protocol that was not measured.
+        predicted ones. Raises `OptionError` for a metric or protocol that was not measured, and for classes that were not
+        explained.
         """
         rows = self._rows(metric, protocol, target, split or self.settings.split)
         keys = ["id", "index", "target"]
@@ -136,6 +137,12 @@ class Run:
         return pd.DataFrame(columns, index=pd.Index(wide["id"].to_list(), name="id"))
 
     def _rows(self, metric: str, protocol: str | None, target: Role, split: str) -> pl.DataFrame:
+        wanted_role = role_filter(target)
+        if self.settings.target not in (target, "both"):
+            raise OptionError(
+                f"this run explained the {self.settings.target} classes only: of the {target} ones it has but those of correct "
+                "predictions; evaluate with --target both"
+            )
         rows = self.scores.filter(pl.col("metric") == metric, pl.col("split") == split)
         known = rows["protocol"].unique().sort().to_list()
         if not known:
@@ -147,7 +154,7 @@ class Run:
         wanted = protocol or (named or known)[0]
         if wanted not in known:
             raise OptionError(f'{metric} was not measured by "{wanted}"; {nearest(wanted, known)}')
-        return rows.filter(pl.col("protocol").is_in([wanted, "box"]), role_filter(target))
+        return rows.filter(pl.col("protocol").is_in([wanted, "box"]), wanted_role)
 
     def explanations(
         self,
@@ -164,7 +171,8 @@ class Run:
             raise DataError(f'there are no maps of "{name}" in {self.place.address}')
         parts = data if data is not None else open_splits(self.settings)
         first = rows.row(0, named=True)
-        ((_, sample),) = read_samples(parts[first["split"]], [first["index"]])
+        rows = rows.filter(pl.col("split") == first["split"])
+        sample = sample_of(parts[first["split"]], first)
         if isinstance(sample, Failed):
             raise DataError(sample.message)
         photo = sample.photo()

@@ -79,7 +79,7 @@ class Measures:
 
 @dataclass(frozen=True, eq=False)
 class Heat:
-    """A map brought to its image, signed (H, W), NaN where unseen, with the raw map and its status."""
+    """A map brought to its image, signed (H, W), finite but NaN where unseen, with the raw map and its status."""
 
     signed: NDArray[np.float32]
     grid: NDArray[np.float32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from saliscope.errors import SaliscopeError
 from saliscope.settings import (
@@ -16,7 +16,14 @@ from saliscope.settings import (
     wrong,
 )
 
-__all__ = ["FREE", "MEASURING", "RunSettings", "make_run_settings", "read_run_settings"]
+__all__ = [
+    "DECLARED",
+    "FREE",
+    "MEASURING",
+    "RunSettings",
+    "make_run_settings",
+    "read_run_settings",
+]
 
 Triple = tuple[float, float, float]
 Words = tuple[str, ...]
@@ -145,7 +152,9 @@ class RunSettings(Settings):
     def _text(cls, given: Any) -> Any:
         if isinstance(given, int) and not isinstance(given, bool):
             return str(given)
-        return "x".join(map(str, given)) if isinstance(given, list | tuple) else given
+        text = "x".join(map(str, given)) if isinstance(given, list | tuple) else given
+        height, _, width = text.partition("x") if isinstance(text, str) else ("", "", "")
+        return height if height and height == width else text  # one way to write a square
 
     @field_validator("methods", mode="after")
     @classmethod
@@ -170,6 +179,21 @@ class RunSettings(Settings):
         if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
             raise wrong("must be i/n with 1 <= i <= n, e.g. 1/4")
         return given
+
+    @field_validator("reference", mode="after")
+    @classmethod
+    def _reference(cls, given: str | None) -> str | None:
+        from saliscope.methods import parse_method
+
+        return None if given is None else _each((given,), parse_method)[0]
+
+    @model_validator(mode="after")
+    def _apart(self) -> RunSettings:
+        if self.tune == self.split:
+            raise wrong(
+                f'tune is "{self.tune}", but that is the split that is evaluated; choose thresholds on another, e.g. val'
+            )
+        return self
 
     @property
     def slot(self) -> tuple[int, int]:

@@ -11,10 +11,10 @@ import polars as pl
 from saliscope.runs.place import Place
 from saliscope.runs.tables import KEY, TABLES, from_bytes
 
-__all__ = ["Progress", "Store"]
+__all__ = ["MEASURED", "Progress", "Store", "measured_name"]
 
-_MEASURED = ("boxes", "curves", "pixels", "images", "scores")
-"""The tables of the measure stage; scores are written last, so their part says that all of them are there."""
+MEASURED = ("boxes", "curves", "pixels", "images", "scores")
+"""The tables of the measure stage."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class Store:
         """What the parts of maps hold. Raises `DataError` naming a damaged one."""
         done: dict[str, set[str]] = {}
         failed: dict[str, set[str]] = {}
-        for frame in self._parts("maps", self.parts("maps"), ("id", "split", "status")):
-            for split, name, status in frame.unique().iter_rows():
+        columns = ("split", "id", "status")
+        for frame in self._parts("maps", self.parts("maps"), columns):
+            for split, name, status in frame.select(columns).unique().iter_rows():
                 (failed if status == "failed" else done).setdefault(split, set()).add(name)
         gone = {s: failed[s] - done.get(s, set()) for s in failed}
         return Progress(
@@ -54,8 +55,8 @@ class Store:
         return [n.removesuffix(".parquet") for n in found if n.endswith(".parquet")]
 
     def unmeasured(self, key: str) -> list[str]:
-        """The parts of maps that have no scores by the settings whose hash is `key`."""
-        there = frozenset(self.parts("scores"))
+        """The parts of maps that lack one of the measured tables by the settings whose hash is `key`."""
+        there = frozenset.intersection(*(frozenset(self.parts(t)) for t in MEASURED))
         return [name for name in self.parts("maps") if measured_name(name, key) not in there]
 
     def images_in(self, names: Sequence[str]) -> int:
@@ -73,8 +74,8 @@ class Store:
         self.place.write(f"{table}/{name}.parquet", data)
 
     def write_measured(self, name: str, key: str, tables: dict[str, bytes]) -> None:
-        """Write the scores of a part of maps: whoever finds the scores finds the rest too."""
-        for table in _MEASURED:
+        """Write the tables of the measure stage for a part of maps."""
+        for table in MEASURED:
             self.write(table, measured_name(name, key), tables[table])
 
     def read(self, table: str, name: str) -> pl.DataFrame:
@@ -82,11 +83,19 @@ class Store:
         path = f"{table}/{name}.parquet"
         return from_bytes(self.place.read(path), f"{self.place.address}/{path}")
 
+    def forget(self, names: Sequence[str]) -> None:
+        """Remove parts of maps that are to be made anew, and what was measured of them; most are not there."""
+        old = frozenset(names)
+        for table in ("maps", *MEASURED):
+            found = self.parts(table)
+            there = [n for n in found if (n if table == "maps" else n.rpartition(".")[0]) in old]
+            self.place.remove([f"{table}/{name}.parquet" for name in there])
+
     def forget_other_scores(self, key: str) -> int:
         """Remove the parts of scores that other settings made; how many files that are."""
         old = [
             f"{table}/{name}.parquet"
-            for table in _MEASURED
+            for table in MEASURED
             for name in self.parts(table)
             if not name.endswith(f".{key}")
         ]

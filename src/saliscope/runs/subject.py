@@ -8,14 +8,15 @@ from functools import cached_property
 from typing import Any
 
 from saliscope.data import DataSet, fingerprint, open_data
-from saliscope.errors import MethodError, OptionError, nearest
+from saliscope.errors import DataError, MethodError, OptionError, nearest
 from saliscope.explainer import resolve_specs
 from saliscope.methods import MethodSpec, parse_method
 from saliscope.models import Model, change_preprocessing, load_model, weights_hash
 from saliscope.runs.classes import ClassMap, match_classes
+from saliscope.runs.record import hash_of
 from saliscope.runs.settings import RunSettings
 
-__all__ = ["TRIVIAL", "Subject", "open_splits", "open_subject"]
+__all__ = ["TRIVIAL", "Subject", "check_splits", "open_splits", "open_subject"]
 
 TRIVIAL = ("random", "centre", "edges")
 """Methods that know no network, which every comparison has to beat."""
@@ -46,6 +47,7 @@ class Subject:
             "preprocessing": asdict(own),
             "methods": dict(zip(self.names, map(str, self.specs), strict=True)),
             "classes": len(self.classes.names),
+            "outputs": hash_of({"of": self.classes.outputs, "names": self.model.labels}),
             "data": {split: fingerprint(part) for split, part in self.data.items()},
         }
 
@@ -55,10 +57,13 @@ def open_subject(
 ) -> Subject:
     """Load the network, open the data, resolve methods and layers; `model` and `data` take the place of what is named.
 
-    Raises what `load_model` and `open_data` do, `MethodError` and `LayerError` for methods and layers the network does
-    not have, `OptionError` where the classes of the two do not fit.
+    Of methods that come to the same, the first is kept. Raises what `load_model` and `open_data` do, `MethodError` and
+    `LayerError` for methods and layers the network does not have, `OptionError` where the classes of the two do not fit.
     """
     parts = dict(data) if data is not None else open_splits(settings)
+    check_splits(settings, parts)
+    for part in parts.values():
+        _check_ids(part)
     network = _load(settings) if model is None else model
     names = _methods(settings, network)
     specs = resolve_specs(network, [parse_method(m) for m in names])
@@ -66,15 +71,40 @@ def open_subject(
         raise MethodError(
             f"cam reads the weights of a class, so it explains a logit, not a {settings.target_space}; use grad-cam"
         )
-    if settings.reference is not None and settings.reference not in names:
-        known = nearest(settings.reference, names)
+    firsts: dict[MethodSpec, str] = {}
+    for name, spec in zip(names, specs, strict=True):
+        firsts.setdefault(spec, name)
+    if settings.reference is not None and settings.reference not in firsts.values():
+        known = nearest(settings.reference, firsts.values())
         raise OptionError(f'the reference "{settings.reference}" is none of the methods; {known}')
-    unique = {spec: name for name, spec in zip(reversed(names), reversed(specs), strict=True)}
-    kept = [(n, s) for n, s in zip(names, specs, strict=True) if unique[s] == n]
-    first = next(iter(parts.values()))
-    classes = match_classes(first, network)
-    named, used = zip(*kept, strict=True)
-    return Subject(settings, network, parts, named, used, classes)
+    classes = _classes(settings, next(iter(parts.values())), network)
+    return Subject(settings, network, parts, tuple(firsts.values()), tuple(firsts), classes)
+
+
+def _classes(settings: RunSettings, data: DataSet, model: Model) -> ClassMap:
+    if settings.target == "predicted" and not data.classes:
+        return ClassMap((), ())
+    return match_classes(data, model)
+
+
+def _check_ids(data: DataSet) -> None:
+    """Rows are told apart by the ids of their samples. Raises `DataError` for one that occurs twice."""
+    seen: set[str] = set()
+    for name in data.ids:
+        if name in seen:
+            raise DataError(
+                f'{data.name} has several samples called "{name}"; ids have to be unique'
+            )
+        seen.add(name)
+
+
+def check_splits(settings: RunSettings, data: Mapping[str, DataSet]) -> None:
+    """Raise `OptionError` where data is given that lacks a split which the settings name."""
+    for split in filter(None, (settings.split, settings.tune)):
+        if split not in data:
+            raise OptionError(
+                f'the settings name the split "{split}", the data given has {", ".join(data) or "none"}; give one for each'
+            )
 
 
 def open_splits(settings: RunSettings) -> dict[str, DataSet]:
@@ -104,6 +134,7 @@ def _load(settings: RunSettings) -> Model:
 def _methods(settings: RunSettings, model: Model) -> list[str]:
     own = list(settings.methods)
     if not own:
-        own = ["cam", "grad-cam"] if model.survey.head is not None else ["grad-cam"]
+        head = model.survey.head is not None and settings.target_space == "logit"
+        own = ["cam", "grad-cam"] if head else ["grad-cam"]
     trivial = [name for name in TRIVIAL if settings.trivial and name not in own]
     return [*own, *trivial]

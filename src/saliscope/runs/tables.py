@@ -150,7 +150,7 @@ def from_bytes(data: bytes, name: str, columns: Sequence[str] | None = None) -> 
     """A part from its bytes; `DataError`, naming the file, where it is damaged."""
     try:
         return pl.read_parquet(io.BytesIO(data), columns=list(columns) if columns else None)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as err:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as err:
         raise DataError(
             f"{name} is damaged ({err}); remove it and run the same command again: only what it held is done anew"
         ) from err
