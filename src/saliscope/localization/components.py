@@ -34,14 +34,17 @@ def largest_component(mask: NDArray[np.uint8], heat: NDArray[np.floating]) -> Co
     """
     import cv2
 
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count < 2:
+    left, top, width, height = cv2.boundingRect(mask)  # what is empty around it needs no labels
+    if not width:
         return None
+    window = slice(top, top + height), slice(left, left + width)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     tied = np.flatnonzero(areas == areas.max()) + 1
-    label = int(tied[0]) if len(tied) == 1 else _strongest(tied, labels, heat)
+    label = int(tied[0]) if len(tied) == 1 else _strongest(tied, labels, heat[window])
     x, y, width, height = (int(v) for v in stats[label, :4])
     part = (labels[y : y + height, x : x + width] == label).astype(np.uint8)
+    x, y = x + left, y + top
     outlines, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
     return Component((x, y, x + width, y + height), outlines[0].reshape(-1, 2))
 

@@ -138,6 +138,7 @@ def find_box(
     protocol: str | Protocol = "yang2025",
     *,
     scaled: NDArray[np.float32] | None = None,
+    flat: bool | None = None,
 ) -> Box | None:
     """Turn a heatmap into one box by a named protocol.
 
@@ -149,13 +150,14 @@ def find_box(
     a rotated rectangle runs through pixel centres, so its bounds [min, max] become [min, max + 1]: a blob of 10 x 6 pixels
     gets its own 10 x 6 box. See `largest_contour` and `smallest_rectangle`.
 
-    `scaled` is `normalise(heat, protocol.rule)`, where the caller has it already.
+    `scaled` is `normalise(heat, protocol.rule)`, and `flat` says whether the map is constant or holds an infinity, where the
+    caller knows already.
 
     None where there is nothing to find: a constant map (`is_constant`), nothing above the threshold, an infinite value, no seen pixel.
     Raises `OptionError` for an unknown protocol and for a heatmap that is not two-dimensional.
     """
     protocol = parse_protocol(protocol)
-    mask = _foreground(heat, protocol, scaled)
+    mask = _foreground(heat, protocol, scaled, flat)
     part = None if mask is None else _largest(mask, heat, protocol)
     return None if part is None else _box(part, heat, protocol)
 
@@ -176,12 +178,17 @@ def find_region(heat: NDArray[np.floating], protocol: str | Protocol = "yang2025
 
 
 def _foreground(
-    heat: NDArray[np.floating], protocol: Protocol, scaled: NDArray[np.float32] | None = None
+    heat: NDArray[np.floating],
+    protocol: Protocol,
+    scaled: NDArray[np.float32] | None = None,
+    flat: bool | None = None,
 ) -> NDArray[np.uint8] | None:
     """The uint8 mask (H, W) of what passes the threshold; None for a map that cannot have one."""
     if heat.ndim != 2:
         raise OptionError(f"a heatmap has shape (H, W); got {heat.shape}: give one map at a time")
-    if np.isinf(heat).any() or is_constant(*finite_range(heat)):
+    if flat is None:
+        flat = bool(np.isinf(heat).any()) or is_constant(*finite_range(heat))
+    if flat:
         return None
     scaled = normalise(heat, protocol.rule) if scaled is None else scaled
     limit = np.float32(protocol.threshold)

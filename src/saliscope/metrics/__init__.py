@@ -16,7 +16,13 @@ from saliscope.metrics.classification import (
     localisation_error,
 )
 from saliscope.metrics.energy import enrichment, heat_share
-from saliscope.metrics.localization import box_region, gt_known, lacks_box, union_iou
+from saliscope.metrics.localization import (
+    box_region,
+    gt_known,
+    lacks_box,
+    pixels_of,
+    union_iou,
+)
 from saliscope.metrics.pixels import (
     PixelAP,
     pixel_average_precision,
@@ -73,6 +79,7 @@ __all__ = [
     "localisation_error",
     "pixel_average_precision",
     "pixel_histogram",
+    "pixels_of",
     "pointing_hit",
     "precision_under",
     "rank_accuracy",

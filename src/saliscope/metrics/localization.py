@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from saliscope.boxes import Box, best_iou
 from saliscope.errors import OptionError
 
-__all__ = ["box_region", "gt_known", "lacks_box", "union_iou"]
+__all__ = ["box_region", "gt_known", "lacks_box", "pixels_of", "union_iou"]
 
 
 def union_iou(box: Box | None, truth: Sequence[Box]) -> float:
@@ -67,7 +67,13 @@ def box_region(boxes: Sequence[Box], size: tuple[int, int]) -> NDArray[np.bool_]
     """
     region = np.zeros(size, bool)
     for box in boxes:
-        x0, x1 = (max(math.ceil(edge - 0.5), 0) for edge in (box.x0, box.x1))
-        y0, y1 = (max(math.ceil(edge - 0.5), 0) for edge in (box.y0, box.y1))
-        region[y0:y1, x0:x1] = True
+        region[pixels_of(box, size)] = True
     return region
+
+
+def pixels_of(box: Box, size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of an image of `size` (H, W) whose pixel centres lie in a box, as slices within it."""
+    height, width = size
+    x0, x1 = (min(max(math.ceil(edge - 0.5), 0), width) for edge in (box.x0, box.x1))
+    y0, y1 = (min(max(math.ceil(edge - 0.5), 0), height) for edge in (box.y0, box.y1))
+    return slice(y0, y1), slice(x0, x1)

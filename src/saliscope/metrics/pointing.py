@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from saliscope.boxes import Box
 from saliscope.errors import DataError, OptionError, nearest
-from saliscope.metrics.localization import box_region
+from saliscope.metrics.localization import pixels_of
 from saliscope.metrics.scores import Direction, Score
 
 __all__ = [
@@ -72,7 +72,7 @@ def pointing_hit(
     if variant == "square":
         return any(_in_square(point, box, size, radius) for box in _boxes_of(truth))
     if variant == "torchray":
-        return _distance_squared(point, _mask_of(truth, size)) < radius**2
+        return _region_distance(point, truth, size) < radius**2
     if isinstance(truth, np.ndarray):
         return _distance_squared(point, truth) <= radius**2
     return any(_distance(point, shape) <= radius for shape in truth)
@@ -90,13 +90,21 @@ def _boxes_of(truth: object) -> list[Box]:
     return boxes
 
 
-def _mask_of(truth: object, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _region_distance(point: tuple[int, int], truth: object, size: tuple[int, int]) -> float:
+    """The square of the distance to the nearest pixel of a mask, or of those whose centres lie in a box."""
     if isinstance(truth, np.ndarray):
-        return truth
+        return _distance_squared(point, truth)
     boxes = list(truth) if isinstance(truth, Sequence) else []
     if not all(isinstance(box, Box) for box in boxes):
         raise DataError('the variant "torchray" needs a mask or boxes; use "caffe" for polygons')
-    return box_region(boxes, size)
+    found = math.inf
+    for box in boxes:
+        rows, columns = pixels_of(box, size)
+        if rows.start < rows.stop and columns.start < columns.stop:
+            dx = max(columns.start - point[0], point[0] - columns.stop + 1, 0)
+            dy = max(rows.start - point[1], point[1] - rows.stop + 1, 0)
+            found = min(found, float(dx * dx + dy * dy))
+    return found
 
 
 def _distance_squared(point: tuple[int, int], mask: NDArray[np.bool_]) -> float:

@@ -103,7 +103,10 @@ def measure_part(
 
 def _images(maps: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
     for group in maps.partition_by("split", "index", maintain_order=True):
-        yield group.to_dicts()
+        rows = group.drop("map").to_dicts()
+        for row, grid in zip(rows, group["map"], strict=True):
+            row["map"] = grid
+        yield rows
 
 
 def _measure_image(

@@ -20,11 +20,13 @@ from saliscope.localization import (
     normalise,
     sweep_boxes,
 )
+from saliscope.localization.normalise import finite_range, is_constant
 from saliscope.metrics import (
     METRICS,
     box_region,
     hottest_point,
     pixel_histogram,
+    pixels_of,
     pointing_hit,
     precision_under,
 )
@@ -111,10 +113,15 @@ def score_map(heat: Heat, truth: Annotated, measures: Measures) -> Scores:
     """Score one map. Metrics are NaN where nothing is annotated, or where a map without heat leaves them undefined."""
     found = Scores()
     rules: set[NormaliseRule] = {"min-max", *measures.rules, *(p.rule for p in measures.protocols)}
-    scaled = {rule: normalise(heat.signed, rule) for rule in rules}
+    low, high = finite_range(heat.signed)
+    # Of a map whose lowest value is 0, as those with a ReLU often are, the two rules make the same.
+    same = low == 0.0
+    scaled: dict[NormaliseRule, NDArray[np.float32]] = {"min-max": normalise(heat.signed)}
+    for rule in rules - {"min-max"}:
+        scaled[rule] = scaled["min-max"] if same else normalise(heat.signed, rule)
+    flat = has_no_box(heat.status) or is_constant(low, high)
     for protocol in measures.protocols:
-        none = has_no_box(heat.status)
-        box = None if none else find_box(heat.signed, protocol, scaled=scaled[protocol.rule])
+        box = find_box(heat.signed, protocol, scaled=scaled[protocol.rule], flat=flat)
         found.add_box(box, truth.boxes, str(protocol))
     _heat_in_boxes(found, heat, truth, scaled["min-max"])
     _pointing(found, heat, truth, measures.pointing)
@@ -128,6 +135,23 @@ def score_map(heat: Heat, truth: Annotated, measures: Measures) -> Scores:
     return found
 
 
+class _Inside:
+    """The pixels of the annotated boxes; those of a single box need no mask."""
+
+    def __init__(self, truth: Annotated) -> None:
+        self.region: Any
+        if len(truth.boxes) == 1:
+            self.region = pixels_of(truth.boxes[0], truth.size)
+        else:
+            self.region = box_region(truth.boxes, truth.size)
+
+    def sum(self, values: NDArray[np.float32]) -> float:
+        return float(values[self.region].sum(dtype=np.float64))
+
+    def count(self, flags: NDArray[np.bool_]) -> int:
+        return int(np.count_nonzero(flags[self.region]))
+
+
 def _heat_in_boxes(
     found: Scores, heat: Heat, truth: Annotated, scaled: NDArray[np.float32]
 ) -> None:
@@ -135,12 +159,11 @@ def _heat_in_boxes(
         for name in ("energy", "enrichment", "inside-outside"):
             found.add(name, "boxes", math.nan)
         return
-    region = box_region(truth.boxes, truth.size)
+    inside = _Inside(truth)
     seen = ~np.isnan(heat.signed)
-    inside = region & seen
-    positive = np.where(seen, np.maximum(heat.signed, 0), 0).astype(np.float64)
-    total, within = float(positive.sum()), float(positive[inside].sum())
-    cells, own = int(seen.sum()), int(inside.sum())
+    positive = np.fmax(heat.signed, np.float32(0))  # of NaN and 0 it takes 0
+    total, within = float(positive.sum(dtype=np.float64)), inside.sum(positive)
+    cells, own = int(np.count_nonzero(seen)), inside.count(seen)
     share = within / total if total > 0 else math.nan
     found.add("energy", "boxes", share)
     found.add("enrichment", "boxes", share / (own / cells) if own else math.nan)
@@ -149,7 +172,7 @@ def _heat_in_boxes(
     found.add("inside-outside", "boxes", ratio)
     for delta in _COVERAGE:
         above = scaled > np.float32(delta)
-        hit = int(np.count_nonzero(above & inside))
+        hit = inside.count(above)
         missed = int(np.count_nonzero(above)) - hit
         found.add("box-coverage", f"delta={delta:g}", hit / (own + missed) if own else math.nan)
 
