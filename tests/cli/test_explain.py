@@ -345,7 +345,7 @@ def test_a_folder_of_nothing_but_earlier_pictures(run, place):
 
 def failing_after(monkeypatch, count, error):
     """Let the `count`-th archive of maps be written, and then nothing more; one image at a time, so that it is known which."""
-    monkeypatch.setattr(pipeline, "_cores", lambda: 1)
+    monkeypatch.setattr(pipeline, "cores", lambda: 1)
     real, written = results.write_whole, []
 
     def write(path, data):

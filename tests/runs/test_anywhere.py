@@ -17,7 +17,7 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "cwd/boxes.csv").write_text("")
     (tmp_path / "cwd/photos/inside.csv").write_text("")
     monkeypatch.chdir(tmp_path / "cwd")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "own"))
     return tmp_path / "cwd"
 
 
@@ -51,7 +51,7 @@ def test_networks(here, given, kept):
         ("voc:root=../voc:year=2012", "voc:root={up}/voc:year=2012"),
         ("folder:photos", "folder:{here}/photos"),
         ("folder:./photos/../photos/:test=0.5", "folder:{here}/photos:test=0.5"),
-        ("folder:~/photos", "folder:{up}/home/photos"),
+        ("folder:~/photos", "folder:{up}/own/photos"),
         ("folder:photos:boxes=boxes.csv:seed=1", "folder:{here}/photos:boxes={here}/boxes.csv:seed=1"),
         ("folder:photos:boxes=inside.csv", "folder:{here}/photos:boxes=inside.csv"),
         ("folder:a:b/c", "folder:{here}/a:b/c"),
@@ -71,7 +71,7 @@ def test_weights_labels_and_root(here):
     found = from_anywhere(given)
     assert (found.weights, found.labels, found.root) == (
         f"{here}/w.pt",
-        f"{here.parent}/home/l.txt",
+        f"{here.parent}/own/l.txt",
         f"{here}/d",
     )
     for word in ("pretrained", "untrained"):
