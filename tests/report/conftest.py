@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from saliscope.runs import Run, make_run_settings, open_run
+from saliscope.runs.measuring import TRIVIAL
 from saliscope.runs.place import LocalPlace
 from saliscope.runs.record import Record, Session, hash_of
-from saliscope.runs.subject import TRIVIAL
 from saliscope.runs.tables import TABLES, to_bytes
 from saliscope.settings import plain
 

@@ -5,11 +5,13 @@ import torch
 
 from saliscope import runs
 from saliscope.errors import DataError
-from saliscope.runs import stages
+from saliscope.runs import explain_stage, giving_out
+from saliscope.runs.explain_stage import explaining
+from saliscope.runs.giving_out import Done, is_there
 from saliscope.runs.local import Dead
+from saliscope.runs.measure_stage import measuring
 from saliscope.runs.place import open_place
 from saliscope.runs.selection import units_of
-from saliscope.runs.stages import Done, explaining, measuring
 from saliscope.runs.store import MEASURED, Store
 from saliscope.runs.subject import open_subject
 
@@ -44,7 +46,7 @@ def test_what_is_given_in_memory_is_sent_and_what_is_named_is_opened_there(
 ):
     subject, sent = open_subject(settings()), []
     monkeypatch.setattr(
-        stages, "run_in_processes", lambda crew, jobs: sent.append(crew) or iter(())
+        giving_out, "run_in_processes", lambda crew, jobs: sent.append(crew) or iter(())
     )
     for named in [(True, True), (False, True), (True, False), (False, False)]:
         list(explaining(subject, store, [], workers=2, named=named))
@@ -56,14 +58,16 @@ def test_what_is_given_in_memory_is_sent_and_what_is_named_is_opened_there(
 def test_a_job_that_ended_its_process_is_a_part_of_failures(settings, store, monkeypatch):
     subject = open_subject(settings())
     unit = units_in(subject)[1]
-    assert [u.positions for u in stages.split_unit(unit, subject.data["all"])] == [
+    assert [u.positions for u in explain_stage.split_unit(unit, subject.data["all"])] == [
         (4,),
         (5,),
         (6,),
         (7,),
     ]
     monkeypatch.setattr(
-        stages, "run_in_processes", lambda crew, jobs: iter([Dead(unit, "it ended"), Done(3, 0)])
+        giving_out,
+        "run_in_processes",
+        lambda crew, jobs: iter([Dead(unit, "it ended"), Done(3, 0)]),
     )
     found = list(explaining(subject, store, [unit], workers=2, named=(True, True)))
     assert found == [Done(0, 4, "it ended"), Done(3, 0)]
@@ -72,7 +76,7 @@ def test_a_job_that_ended_its_process_is_a_part_of_failures(settings, store, mon
 
 def test_maps_that_end_their_process_cannot_be_measured(settings, store, monkeypatch):
     monkeypatch.setattr(
-        stages, "run_in_processes", lambda crew, jobs: iter([Dead("part-x", "it ended")])
+        giving_out, "run_in_processes", lambda crew, jobs: iter([Dead("part-x", "it ended")])
     )
     with pytest.raises(
         DataError,
@@ -91,25 +95,25 @@ def test_each_process_has_its_share_of_the_cores_and_the_next_gpu(
     seen = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch, "set_num_threads", seen.append)
-    monkeypatch.setattr(stages, "cores", lambda: 6)
+    monkeypatch.setattr(explain_stage, "cores", lambda: 6)
     monkeypatch.setattr(
-        stages, "open_subject", lambda settings, model, data: seen.append(settings.device)
+        explain_stage, "open_subject", lambda settings, model, data: seen.append(settings.device)
     )
-    stages._explainer(settings(device=own), None, None, store.place.address, 3, number)
+    explain_stage._explainer(settings(device=own), None, None, store.place.address, 3, number)
     assert seen == [threads, device]
 
 
 def test_what_is_there(plain):
     store = Store(open_place(plain))
     name, key = store.parts("maps")[0], runs.open_run(plain).record.measured
-    assert stages._is_there(store.place.address, ("maps",), "", name)
-    assert stages._is_there(store.place.address, MEASURED, key, name)
-    assert not stages._is_there(store.place.address, MEASURED, "other", name)
-    assert not stages._is_there(store.place.address, ("maps",), "", "part-all-00000099-0123456789")
+    assert is_there(store.place.address, ("maps",), "", name)
+    assert is_there(store.place.address, MEASURED, key, name)
+    assert not is_there(store.place.address, MEASURED, "other", name)
+    assert not is_there(store.place.address, ("maps",), "", "part-all-00000099-0123456789")
 
 
 def test_a_part_is_there_when_all_its_tables_are(kept):
     store = Store(open_place(kept))
     name, key = store.parts("maps")[0], runs.open_run(kept).record.measured
     store.place.remove([f"boxes/{name}.{key}.parquet"])
-    assert not stages._is_there(store.place.address, MEASURED, key, name)
+    assert not is_there(store.place.address, MEASURED, key, name)

@@ -8,7 +8,9 @@ import torch
 from saliscope.data import open_data
 from saliscope.errors import DataError, LayerError, MethodError, ModelError, OptionError
 from saliscope.models import Model
-from saliscope.runs.subject import TRIVIAL, check_splits, open_splits, open_subject
+from saliscope.runs.measuring import TRIVIAL
+from saliscope.runs.splits import check_splits, open_splits
+from saliscope.runs.subject import open_subject
 
 
 def test_methods_with_their_layers_and_the_trivial_ones(settings):

@@ -16,8 +16,8 @@ from saliscope.pictures import Rgb, box_colours
 from saliscope.report.study.primary import Primary
 from saliscope.report.study.together import Method, Study
 from saliscope.runs import Run
+from saliscope.runs.measuring import TRIVIAL
 from saliscope.runs.store import Store
-from saliscope.runs.subject import TRIVIAL
 from saliscope.runs.tables import from_bytes
 
 __all__ = ["Material", "Metric", "Source"]

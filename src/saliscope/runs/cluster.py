@@ -9,8 +9,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from saliscope.errors import DependencyError, OptionError
 from saliscope.runs.local import Dead, Work
 from saliscope.runs.settings import RunSettings
@@ -104,6 +102,8 @@ class _Actor:
     """Lives in a process of the cluster."""
 
     def __init__(self, make: bytes, there: bytes, threads: int) -> None:
+        import torch
+
         torch.set_num_threads(threads)
         self.work: Work[Any, Any] = pickle.loads(make)(0)
         self.there: Callable[[Any], bool] = pickle.loads(there)

@@ -14,6 +14,9 @@ from saliscope.errors import DataError, OptionError
 from saliscope.models import Model
 from saliscope.provenance import machine, now
 from saliscope.runs.anywhere import from_anywhere, moved
+from saliscope.runs.explain_stage import explaining
+from saliscope.runs.giving_out import Done
+from saliscope.runs.measure_stage import measuring
 from saliscope.runs.place import Place, open_place
 from saliscope.runs.record import (
     RUN,
@@ -26,10 +29,10 @@ from saliscope.runs.record import (
 )
 from saliscope.runs.selection import Unit, first_of, select, units_of
 from saliscope.runs.settings import RunSettings
-from saliscope.runs.stages import Done, explaining, measuring
+from saliscope.runs.splits import check_splits, open_splits
 from saliscope.runs.store import Store
 from saliscope.runs.stream import cores
-from saliscope.runs.subject import Subject, check_splits, open_splits, open_subject
+from saliscope.runs.subject import Subject, open_subject
 from saliscope.runs.tables import TABLES
 
 __all__ = ["Outcome", "Watch", "evaluate", "measure"]

@@ -27,7 +27,10 @@ from saliscope.runs.scoring import (
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.tables import BOXES, CURVES, IMAGES, KEY, PIXELS, SCORES, frame_of, to_bytes
 
-__all__ = ["CENTRE_BOX", "FULL_BOX", "SIDES", "measure_part", "measures_of", "sample_of"]
+__all__ = ["CENTRE_BOX", "FULL_BOX", "SIDES", "TRIVIAL", "measure_part", "measures_of", "sample_of"]
+
+TRIVIAL = ("random", "centre", "edges")
+"""Methods that know no network, which every comparison has to beat."""
 
 FULL_BOX, CENTRE_BOX = "full-box", "centre-box"
 """Rows without a map: the whole image as box and as even heat; a centred box of any size."""

@@ -74,6 +74,11 @@ class Record:
         """The settings of the run; `overrides` that are None change nothing. Raises `OptionError`."""
         given = {k: v for k, v in overrides.items() if v is not None}
         own = {**self.explain, **self.measure, **self.declared, "root": self.root}
+        if not given:  # checked when they were written; checking methods again would bring torch
+            kept: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in own.items()
+            }
+            return RunSettings.model_construct(None, **kept)
         return make_run_settings(**{**own, **given})
 
 

@@ -20,8 +20,8 @@ from saliscope.runs.measuring import SIDES, sample_of
 from saliscope.runs.place import open_place
 from saliscope.runs.record import Record, read_record
 from saliscope.runs.settings import RunSettings
+from saliscope.runs.splits import open_splits
 from saliscope.runs.store import Store
-from saliscope.runs.subject import open_splits
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,19 +7,18 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from saliscope.data import DataSet, fingerprint, open_data
+from saliscope.data import DataSet, fingerprint
 from saliscope.errors import DataError, MethodError, OptionError, nearest
 from saliscope.explainer import resolve_specs
 from saliscope.methods import MethodSpec, parse_method
 from saliscope.models import Model, change_preprocessing, load_model, weights_hash
 from saliscope.runs.classes import ClassMap, match_classes
+from saliscope.runs.measuring import TRIVIAL
 from saliscope.runs.record import hash_of
 from saliscope.runs.settings import RunSettings
+from saliscope.runs.splits import check_splits, open_splits
 
-__all__ = ["TRIVIAL", "Subject", "check_splits", "open_splits", "open_subject"]
-
-TRIVIAL = ("random", "centre", "edges")
-"""Methods that know no network, which every comparison has to beat."""
+__all__ = ["Subject", "open_subject"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,21 +95,6 @@ def _check_ids(data: DataSet) -> None:
                 f'{data.name} has several samples called "{name}"; ids have to be unique'
             )
         seen.add(name)
-
-
-def check_splits(settings: RunSettings, data: Mapping[str, DataSet]) -> None:
-    """Raise `OptionError` where data is given that lacks a split which the settings name."""
-    for split in filter(None, (settings.split, settings.tune)):
-        if split not in data:
-            raise OptionError(
-                f'the settings name the split "{split}", the data given has {", ".join(data) or "none"}; give one for each'
-            )
-
-
-def open_splits(settings: RunSettings) -> dict[str, DataSet]:
-    """The split to evaluate and, where thresholds are tuned, the one to choose them on."""
-    names = dict.fromkeys([settings.split, *([settings.tune] if settings.tune else [])])
-    return {name: open_data(settings.data, name, root=settings.root) for name in names}
 
 
 def _load(settings: RunSettings) -> Model:

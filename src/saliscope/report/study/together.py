@@ -19,8 +19,7 @@ from saliscope.report.study.parts import read_table
 from saliscope.report.study.scores import Combo, Floats, RunScores, read_scores, role_of
 from saliscope.report.study.sweeps import CENTRE_BOX, Goal, Job, Sweep, read_sweeps
 from saliscope.runs import Run
-from saliscope.runs.measuring import FULL_BOX
-from saliscope.runs.subject import TRIVIAL
+from saliscope.runs.measuring import FULL_BOX, TRIVIAL
 
 __all__ = ["Method", "Study", "kind_of", "study_of"]
 
