@@ -60,9 +60,10 @@ def write_report(
     Raises `DataError` where there is no run and for files that cannot be read or written, `OptionError` for a score that was
     not measured. Files appear whole; what is not of the report is left alone.
     """
+    from saliscope.report.figure_process import figures_beside
     from saliscope.report.html import render
     from saliscope.report.image_rows import write_rows
-    from saliscope.report.write import write_figures, write_tables
+    from saliscope.report.write import figure_jobs, write_files, write_tables
 
     if replicates < _FEWEST:
         raise OptionError(f"an interval needs {_FEWEST} replicates or more; got {replicates}")
@@ -71,15 +72,19 @@ def write_report(
     say(f"reading {', '.join(run.place.address for run in runs)}")
     found, material = _read(runs, primary, replicates, seed)
     found = _drawn_once(found)
+    jobs = figure_jobs(found) if figures else []
+    drawn = figures_beside(jobs) if jobs else None
     say("reading pictures")
     album = _album(material, root, photos=photos)
     said = _about_photos(album, asked=photos)
     say(f"writing to {place.address}")
     files = [*write_tables(found, place), *write_rows(material, place)]
-    files += write_figures(found, place) if figures else []
+    files += [job.path for job in jobs]
     page = render(
         found, album, facts=_facts(material), warnings=said, files=files, made=now()
     ).encode()
+    if drawn is not None:
+        write_files(place, {j.path: data for j, data in zip(jobs, drawn.result(), strict=True)})
     place.write(PAGE, page)
     large = [
         f"the page has {len(page) / 1e6:.0f} MB: it opens slowly; --no-photos makes it smaller"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from saliscope.report.chapters.provenance import settings_file
-from saliscope.report.page import figure_bytes
+from saliscope.report.figure_process import FigureJob, figures_here
 from saliscope.report.sections import Chart, Findings, Table
 from saliscope.report.tables import TABLE_FILES, file_name
 from saliscope.runs.place import Place, open_place
 
-__all__ = ["FIGURE_FILES", "write_figures", "write_tables"]
+__all__ = ["FIGURE_FILES", "figure_jobs", "write_figures", "write_files", "write_tables"]
 
 FIGURE_FILES = ("png", "svg", "pdf")
 
@@ -38,16 +38,31 @@ def write_figures(
     findings: Findings, place: Place | str | os.PathLike[str], *, dpi: int = 200
 ) -> list[str]:
     """Write figures/NAME.png, .svg and .pdf of every chart, as `write_tables` does; each names the runs that it is of by their hashes."""
-    target, written = _open(place), []
+    jobs = figure_jobs(findings, dpi=dpi)
+    return write_files(
+        place, {job.path: data for job, data in zip(jobs, figures_here(jobs), strict=True)}
+    )
+
+
+def figure_jobs(findings: Findings, *, dpi: int = 200) -> list[FigureJob]:
+    """The files that the charts become."""
     hashes = [run["hash"] for run in findings.provenance.get("runs", ())]
+    jobs = []
     for name, chart in _charts(findings):
         figure = chart.draw()
         about = f"{chart.title}. {findings.title}. Runs: {', '.join(hashes) or 'unknown'}"
-        for suffix in FIGURE_FILES:
-            path = f"figures/{name}.{suffix}"
-            target.write(path, figure_bytes(figure, suffix, dpi=dpi, about=about))
-            written.append(path)
-    return written
+        jobs += [
+            FigureJob(f"figures/{name}.{kind}", figure, kind, dpi, about) for kind in FIGURE_FILES
+        ]
+    return jobs
+
+
+def write_files(place: Place | str | os.PathLike[str], files: Mapping[str, bytes]) -> list[str]:
+    """Write files by their relative names; the names."""
+    target = _open(place)
+    for name, data in files.items():
+        target.write(name, data)
+    return list(files)
 
 
 def _open(place: Place | str | os.PathLike[str]) -> Place:
