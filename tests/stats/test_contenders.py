@@ -6,7 +6,8 @@ import scipy.stats
 
 from saliscope.stats import contenders, maximised_difference, maximised_interval
 from saliscope.stats.contenders import find_contenders
-from saliscope.stats.resampling import Units, draw_counts, read_units
+from saliscope.stats.counts import draw_counts
+from saliscope.stats.resampling import Units, read_units
 
 REPLICATES = 600
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from saliscope.errors import DataError, OptionError
-from saliscope.stats import mean_interval, resample, resample_means, resampling
+from saliscope.stats import mean_interval, resample, resample_means
 
 
 def mean(sums):
@@ -82,42 +82,18 @@ def test_blocks_few_and_many_units_draw_alike(shape, monkeypatch):
     draw = np.random.default_rng(2)
     expected = values[draw.integers(0, len(values), (120, len(values)))].mean(axis=1)
     assert whole == pytest.approx(expected)
-    monkeypatch.setattr("saliscope.stats.resampling._CELLS", 4 * len(values))
+    monkeypatch.setattr("saliscope.stats.counts.CELLS", 4 * len(values))
     again = resample(parts(values), mean, replicates=120, seed=2)[0].replicates
     assert again == pytest.approx(expected)
 
 
-def test_blocks_of_strata_are_drawn_one_after_another_by_a_slow_twin(monkeypatch):
-    monkeypatch.setattr("saliscope.stats.resampling._CELLS", 12)
-    draw, expected = np.random.default_rng(6), []
-    for rows in [2] * 50 + [1]:
-        left, right = draw.integers(0, 2, (rows, 2)), draw.integers(2, 5, (rows, 3))
-        expected += [np.bincount(row, minlength=5) for row in np.hstack([left, right])]
-    found = list(resampling.draw_counts(np.random.default_rng(6), np.array([2, 3]), 101))
-    np.testing.assert_array_equal(np.concatenate(found), expected)
-    less = list(resampling.draw_counts(np.random.default_rng(6), np.array([2, 3]), 101, width=9))
-    np.testing.assert_array_equal(np.concatenate(less), expected)
-    assert [len(block) for block in less] == [1] * 101
-
-
 def test_what_is_drawn_does_not_depend_on_the_number_of_columns(monkeypatch):
-    monkeypatch.setattr("saliscope.stats.resampling._CELLS", 2000)
+    monkeypatch.setattr("saliscope.stats.counts.CELLS", 2000)
     values, strata = np.random.default_rng(0).random(40), np.arange(40) % 3
     narrow = resample(parts(values), mean, strata=strata, replicates=150)
     columns = np.repeat(values[:, None], 300, axis=1)
     wide = resample(parts(columns), mean, strata=strata, replicates=150)
     assert wide[299].replicates == pytest.approx(narrow[0].replicates, rel=1e-12)
-
-
-def test_blocks_made_ahead_come_in_order_and_their_error_is_that_of_the_caller():
-    def blocks():
-        yield from range(5)
-        raise MemoryError("no room")
-
-    ahead, found = resampling._ahead(blocks()), []
-    with pytest.raises(MemoryError, match="no room"):
-        found.extend(iter(ahead))
-    assert found == [0, 1, 2, 3, 4]
 
 
 def test_the_only_unit_of_a_stratum_adds_nothing_to_the_acceleration():

@@ -100,9 +100,12 @@ def _read(
     from saliscope.report.findings import findings_of
     from saliscope.report.material import Material
     from saliscope.report.study.together import study_of
+    from saliscope.stats.counts import counts_kept
 
-    evidence = evidence_of(study_of(runs, replicates=replicates, seed=seed), primary)
-    return findings_of(evidence), Material(evidence.study, evidence.primary, evidence.reference)
+    with counts_kept():
+        evidence = evidence_of(study_of(runs, replicates=replicates, seed=seed), primary)
+        found = findings_of(evidence)
+    return found, Material(evidence.study, evidence.primary, evidence.reference)
 
 
 def _drawn_once(found: Findings) -> Findings:

@@ -20,6 +20,7 @@ from saliscope.report.sections import Findings
 from saliscope.report.study.identity import same_heat
 from saliscope.report.study.together import study_of
 from saliscope.runs import Run
+from saliscope.stats.counts import counts_kept
 
 __all__ = ["findings", "findings_of"]
 
@@ -37,7 +38,8 @@ def findings(
         raise OptionError(
             "a report needs a run: name the folder that `saliscope evaluate -o` wrote"
         )
-    return findings_of(evidence_of(study_of(runs, replicates=replicates, seed=seed), primary))
+    with counts_kept():
+        return findings_of(evidence_of(study_of(runs, replicates=replicates, seed=seed), primary))
 
 
 def findings_of(evidence: Evidence) -> Findings:

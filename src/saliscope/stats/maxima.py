@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from saliscope.errors import DataError
 from saliscope.stats.contenders import Contenders, Scores, find_contenders
+from saliscope.stats.counts import counts_by
 from saliscope.stats.interval import Floats, Labels, label_array, read_values
 from saliscope.stats.resampling import (
     Resampled,
     Units,
     acceleration,
     check_rule,
-    draw_counts,
     leave_one_out,
     read_units,
 )
@@ -123,7 +123,7 @@ def _draw(
     """The maxima of every replicate; units are `size` rows each."""
     found = [np.empty((replicates, 1 + len(one.places))) for one in contenders]
     widest, at = max(len(one.scores) for one in contenders), 0
-    for counts in draw_counts(np.random.default_rng(seed), units.sizes, replicates, width=widest):
+    for counts in counts_by(seed, units.sizes, replicates, width=widest):
         rows = np.full(len(counts), size.sum()) if units.starts is None else counts @ size
         across = np.ascontiguousarray(counts.T)
         for one, out in zip(contenders, found, strict=True):

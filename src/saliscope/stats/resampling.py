@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,12 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from saliscope.errors import DataError, OptionError
+from saliscope.stats.counts import CELLS, counts_by
 from saliscope.stats.interval import Floats, Interval, Labels, check_settings, read_labels
 
 __all__ = ["Resampled", "Statistic", "resample"]
 
 Statistic = Callable[[Floats], Floats]
-_CELLS = 1_000_000  # numbers held at a time in each array: 8 MB
 _NARROW, _PIECE = 32, 64  # columns; units
 
 
@@ -156,64 +155,11 @@ def _rising(order: NDArray[np.intp]) -> bool:
     return bool((order[1:] > order[:-1]).all())
 
 
-def draw_counts(
-    draw: np.random.Generator, sizes: NDArray[np.intp], replicates: int, *, width: int = 1
-) -> Iterator[NDArray[np.float32]]:
-    """How often each unit is drawn, a row for each replicate: blocks (r, units) that hold a million numbers or fewer.
-
-    Each row of a stratum of size n is multinomial(n, 1/n ...). `width`: the columns that will be multiplied with them, which
-    makes blocks smaller but draws the same. The next block is drawn in another thread while one is used.
-    """
-    held = max(1, _CELLS // width)
-    blocks = _picks(draw, sizes, replicates)
-    if replicates * int(sizes.sum()) > _CELLS:  # more than one
-        blocks = _ahead(blocks)
-    for picked in blocks:
-        counts = _tally(picked)
-        yield from (counts[i : i + held] for i in range(0, len(counts), held))
-
-
-def _picks(
-    draw: np.random.Generator, sizes: NDArray[np.intp], replicates: int
-) -> Iterator[NDArray[np.int32]]:
-    """The units that are drawn. The size of blocks depends on nothing but the number of units: it decides what is drawn."""
-    count = int(sizes.sum())
-    at_once = max(1, _CELLS // max(count, 1))
-    for start in range(0, replicates, at_once):
-        rows = min(at_once, replicates - start)
-        picked, at = np.empty((rows, count), np.int32), 0
-        for size in map(int, sizes):
-            picked[:, at : at + size] = draw.integers(at, at + size, (rows, size), np.int32)
-            at += size
-        yield picked
-
-
-def _ahead(blocks: Iterator[NDArray[np.int32]]) -> Iterator[NDArray[np.int32]]:
-    """The same blocks; each is made while the one before it is used."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = thread.submit(next, blocks, None)
-            yield block
-
-
-def _tally(picked: NDArray[np.int32]) -> NDArray[np.float32]:
-    """How often each unit stands in each row: a sparse matrix adds what lies on one place, faster than `np.bincount` row by row."""
-    from scipy.sparse import csr_array
-
-    rows, count = picked.shape
-    once = np.ones(picked.size, np.float32)
-    ends = (np.arange(rows + 1) * count).astype(np.int32)  # if wider than `picked`, that is copied
-    table = csr_array((once, picked.ravel(), ends), shape=(rows, count))
-    return np.asarray(table.toarray(), np.float32)
-
-
 def _sums(parts: Floats, sizes: NDArray[np.intp], replicates: int, seed: int) -> Iterator[Floats]:
-    draw = np.random.default_rng(seed)
     # Whole numbers whose sums stay below 2^24 are exact in single precision, which multiplies twice as fast.
     whole = len(parts) * np.abs(parts).max(initial=0) < 2**24 and (parts == np.rint(parts)).all()
     factor: NDArray[Any] = parts.astype(np.float32 if whole else np.float64, copy=False)
-    for counts in draw_counts(draw, sizes, replicates, width=parts.shape[1]):
+    for counts in counts_by(seed, sizes, replicates, width=parts.shape[1]):
         yield _product(counts, factor)
 
 
@@ -236,7 +182,7 @@ def leave_one_out(parts: NDArray[Any], sizes: NDArray[np.intp], statistic: Stati
     A unit is left out of its stratum and the rest of that stratum raised to its old size, so that a stratum keeps its weight.
     """
     total = parts.sum(axis=0, dtype=np.float64)
-    block = max(1, _CELLS // parts.shape[1])
+    block = max(1, CELLS // parts.shape[1])
     found, at = np.full((len(parts), statistic(total[None]).shape[1]), math.nan), 0
     for size in map(int, sizes):
         own, here = parts[at : at + size], found[at : at + size]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from saliscope.errors import DataError, OptionError
+from saliscope.stats.counts import draw_counts
 from saliscope.stats.interval import Floats, Interval, check_settings, read_values
-from saliscope.stats.resampling import Resampled, draw_counts
+from saliscope.stats.resampling import Resampled
 
 __all__ = ["Seeds", "seeds_interval"]
 

@@ -68,6 +68,8 @@ def trainings_of(runs: Sequence[Run]) -> tuple[Trainings, ...]:
     The recipe stands in the model.json of a trained network's folder; where that is gone, equal settings have to do, and
     `known` is False.
     """
+    if len(runs) < 2:  # the folder of the network need not be read, which loads torch
+        return ()
     groups: dict[str, list[int]] = {}
     for i, run in enumerate(runs):
         groups.setdefault(str(_recipe(run)), []).append(i)
