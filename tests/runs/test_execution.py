@@ -258,7 +258,7 @@ def test_a_damaged_record_can_be_overwritten(settings, look, plain, tmp_path):
     shutil.copytree(plain, tmp_path / "run")
     (tmp_path / "run/run.json").write_text("{")
     own = settings(data=look.data_of(plain))
-    with pytest.raises(DataError, match="replace what is there with --overwrite"):
+    with pytest.raises(DataError, match="or `saliscope evaluate --overwrite`"):
         runs.evaluate(own, tmp_path / "run")
     runs.evaluate(own, tmp_path / "run", overwrite=True)
     look.same(tmp_path / "run", plain)
@@ -286,6 +286,22 @@ def test_what_cannot_begin_leaves_no_folder(settings, tmp_path, more, error):
     with pytest.raises(error):
         runs.evaluate(settings(**more), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_methods_that_know_no_network_are_nothing_to_compare(settings, tmp_path):
+    with pytest.raises(OptionError, match=r"random, edges know no network.*--method grad-cam"):
+        runs.evaluate(settings(methods=["random", "edges"]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_folder_stays_as_it_is(settings, tmp_path):
+    (tmp_path / "run/maps").mkdir(parents=True)
+    (tmp_path / "run/maps/part-x.parquet").write_bytes(b"somebody's")
+    with pytest.raises(DataError, match=r"holds maps, but no run\.json"):
+        runs.evaluate(settings(), tmp_path / "run")
+    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.glob("run/**/*"))] == [
+        "run/maps", "run/maps/part-x.parquet",
+    ]  # fmt: skip
 
 
 # --- one at a time ---------------------------------------------------------------------------------------------------

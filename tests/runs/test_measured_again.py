@@ -117,6 +117,16 @@ def test_wsol_scores_of_a_crop_are_refused(settings, tmp_path, look):
     assert runs.open_run(tmp_path / "whole").settings.wsol
 
 
+def test_data_that_moved_is_given_by_root(settings, photos, tmp_path):
+    runs.evaluate(settings(methods=["cam"], limit=2), tmp_path / "run")
+    photos.rename(tmp_path / "moved")
+    with pytest.raises(
+        DataError, match="where the data lies elsewhere now, give its folder with --root"
+    ):
+        runs.measure(tmp_path / "run", thresholds=3)
+    runs.measure(tmp_path / "run", thresholds=3, root=str(tmp_path / "moved"))
+
+
 def test_that_the_declared_score_is_measured_no_more_is_said(kept, watch):
     told = watch()
     runs.measure(kept, protocols=["cam2016"], watch=told)

@@ -243,7 +243,7 @@ def test_a_damaged_record_is_named(place, content):
     place.write("run.json", content)
     with pytest.raises(
         DataError,
-        match=r"run/run.json is no record of an evaluation \(.*\); name another folder, or replace",
+        match=r"run/run.json is no record of an evaluation \(.*\)\. The maps beside it may be good: begin the same .* --limit 1",
     ):
         open_record(place, make(), FACTS)
 

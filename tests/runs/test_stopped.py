@@ -114,7 +114,8 @@ def test_a_truncated_part_is_named_and_made_anew(settings, look, plain, tmp_path
     shutil.copytree(plain, tmp_path / "run")
     part = sorted((tmp_path / "run" / table).iterdir())[1]
     part.write_bytes(part.read_bytes()[:-30])
-    message = rf"run/{table}/{part.name} is damaged .*; remove it and run the same command again: only what it held is done anew"
+    command = "evaluate" if table == "maps" else "measure"
+    message = rf"run/{table}/{part.name} is damaged .*; remove it and run `saliscope {command}` on the folder again: only what it"
     with pytest.raises(DataError, match=message):
         getattr(runs.open_run(tmp_path / "run"), table)
     again = settings(data=look.data_of(plain))

@@ -75,7 +75,7 @@ def test_a_truncated_part_is_named(left):
     cut = data[: int(len(data) * left)] if isinstance(left, float) else data[:left]
     with pytest.raises(
         DataError,
-        match=r"run/maps/a.parquet is damaged \(.*\); remove it and run the same command again",
+        match=r"run/maps/a.parquet is damaged \(.*\); remove it and run `saliscope evaluate` on the folder again",
     ):
         from_bytes(cut, "run/maps/a.parquet")
 

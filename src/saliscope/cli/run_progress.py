@@ -89,5 +89,6 @@ def finished(outcome: Outcome, *, quiet: bool, as_json: bool) -> int:
                 f"why: {outcome.address}/errors.jsonl; --retry-failed does them again",
                 file=sys.stderr,
             )
-        print(f"next: saliscope report {outcome.address}", file=sys.stderr)
+        if outcome.done:
+            print(f"next: saliscope report {outcome.address}", file=sys.stderr)
     return 1 if outcome.failed else 0

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saliscope.errors import OptionError
@@ -67,6 +68,8 @@ def write_report(
 
     if replicates < _FEWEST:
         raise OptionError(f"an interval needs {_FEWEST} replicates or more; got {replicates}")
+    if output is not None and Path(output).is_file():
+        raise OptionError(f"-o {output} is a file; name a folder")
     runs = [open_run(folder) for folder in _listed(folders)]
     place = runs[0].place if output is None else open_place(output)
     say(f"reading {', '.join(run.place.address for run in runs)}")

@@ -21,7 +21,7 @@ from saliscope.runs.measure_stage import measuring
 from saliscope.runs.measuring import check_wsol
 from saliscope.runs.place import Place, open_place
 from saliscope.runs.primary import TOP, check_primary
-from saliscope.runs.record import Record, Session, hash_of, open_record, read_record
+from saliscope.runs.record import RUN, Record, Session, hash_of, open_record, read_record
 from saliscope.runs.selection import Unit, first_of, select, units_of
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.splits import check_splits, open_splits
@@ -102,6 +102,10 @@ def evaluate(
         subject = open_subject(settings, model, data)
         _check(subject)
         named = model is None, data is None
+        if not overwrite and not place.exists(RUN):
+            open_record(
+                place, subject.settings, subject.resolved
+            )  # a refused folder stays as it is
         with place.alone(f"shard-{settings.slot[0] + 1}"):
             if overwrite:
                 clear(place)
@@ -111,6 +115,11 @@ def evaluate(
 def _check(subject: Subject) -> None:
     """What only the network and the data can tell is wrong with the settings."""
     settings = subject.settings
+    if all(spec.method.family == "trivial" for spec in subject.specs):
+        raise OptionError(
+            f"{', '.join(settings.methods)} know no network, and are added to every run anyway: name a method to compare with them, "
+            "e.g. --method grad-cam"
+        )
     check_wsol(settings, subject.resolved)
     check_primary(settings, several=settings.primary.startswith(TOP) and _several(subject))
 
@@ -149,10 +158,19 @@ def measure(
     _warn_of_primary(own, told)
     with place.alone("shard-1"):
         store = Store(place)
-        parts = dict(data) if data is not None else open_splits(own)
+        parts = dict(data) if data is not None else _opened(own)
         check_splits(own, parts)
         _measure(own, parts, store, record, told, named=data is None)
         return _outcome(store, Done(0, 0))
+
+
+def _opened(settings: RunSettings) -> dict[str, DataSet]:
+    try:
+        return dict(open_splits(settings))
+    except DataError as err:
+        raise DataError(
+            f"{err}; where the data lies elsewhere now, give its folder with --root"
+        ) from err
 
 
 def _warn_of_primary(settings: RunSettings, told: Watch) -> None:

@@ -98,4 +98,6 @@ def check_primary(settings: RunSettings, *, several: bool = False) -> None:
     """Raise `OptionError`, naming the nearest, where the score that decides is none that these settings measure."""
     where = "where images have several classes" if several else "by these settings"
     names = score_names(settings, several=several)
+    if not names.rules and "@chosen" in settings.primary:
+        where += ", which leave the sweep out (thresholds = 0)"
     names.find(settings.primary, failing=f"is not measured {where}")

@@ -198,7 +198,8 @@ def read_record(place: Place) -> Record:
         record = _record(content) if schema == SCHEMA else None
     except (ValueError, TypeError, KeyError, AttributeError) as err:
         raise DataError(
-            f"{where} is no record of an evaluation ({err}); name another folder, or replace what is there with --overwrite"
+            f"{where} is no record of an evaluation ({err}). The maps beside it may be good: begin the same evaluation in an empty "
+            f"folder with --limit 1, and copy its {RUN} here. Or name another folder, or `saliscope evaluate --overwrite`"
         ) from err
     if record is None:
         raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,7 @@ def from_bytes(data: bytes, name: str, columns: Sequence[str] | None = None) -> 
     try:
         return pl.read_parquet(io.BytesIO(data), columns=list(columns) if columns else None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as err:
+        again = "evaluate" if PurePath(name).parent.name == "maps" else "measure"
         raise DataError(
-            f"{name} is damaged ({err}); remove it and run the same command again: only what it held is done anew"
+            f"{name} is damaged ({err}); remove it and run `saliscope {again}` on the folder again: only what it held is done anew"
         ) from err

@@ -50,11 +50,12 @@ def find_primary(study: Study, given: str | None = None) -> Primary:
     """
     settings, names = study.runs[0].settings, _names(study)
     text = given or settings.primary
-    metric, protocol = names.find(text, failing=_FAILING)
+    failing = _FAILING if given else f"{_FAILING}, so name one with --primary"
+    metric, protocol = names.find(text, failing=failing)
     scored = scored_by(study, metric, protocol)
     if not scored.values:
         known = [name for name in names.known if name != text]
-        raise OptionError(f'the primary score "{text}" {_FAILING}; {nearest(text, known)}')
+        raise OptionError(f'the primary score "{text}" {failing}; {nearest(text, known)}')
     declared = not given or _is_declared(names, settings.primary, (metric, protocol))
     limit = settings.margin if declared else None
     endpoint = endpoint_of(metric, protocol, margin=limit, primary=declared)
