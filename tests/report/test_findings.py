@@ -45,7 +45,7 @@ def test_the_answer_stands_first(make_run):
     assert best["method"] == "full-image box"
     assert found.answer == (
         f"Primary endpoint mean IoU (cam2016), declared before the run: grad-cam@layer4 has the highest of 2 methods, 0.600 [{low:.3f}, {high:.3f}], "
-        "over 40 images. After Holm correction, better than cam: grad-cam@layer4. "
+        "over 40 images. After Holm correction, grad-cam@layer4 is better than cam. "
         f"With no network at all, random heat has 0.250 [{box['value_low']:.3f}, {box['value_high']:.3f}]; every method is clearly better."
     )
     assert found.warnings == ()
@@ -134,7 +134,8 @@ def test_an_oracle_says_so(make_run):
 def test_identical_methods_are_no_difference(make_run):
     values = {("grad-cam@layer4", "iou", "yang2025"): BASE, ("cam", "iou", "yang2025"): BASE}
     found = report(make_run(n=40, values=values))
-    assert "identical to cam: grad-cam@layer4" in found.answer
+    assert "grad-cam@layer4 is identical to cam" in found.answer
+    assert "cam and grad-cam@layer4 have the same, 0.500 [" in found.answer
     assert row(found, "main", method="grad-cam@layer4")["identical"]
     assert row(found, "main", method="grad-cam@layer4")["p"] is None
     assert row(found, "main", method="grad-cam@layer4")["verdict"] == "identical"
@@ -198,7 +199,7 @@ def test_runs_without_a_common_image_are_not_compared(make_run):
 def test_runs_of_other_selections_say_what_they_share(make_run):
     found = report([make_run("a", n=12), make_run("b", n=20)])
     assert any(
-        w == "a and b have 12 of 12 and 20 images in common: only these are compared."
+        w.startswith("a and b have 12 of 12 and 20 images in common: only these are ranked and")
         for w in found.warnings
     )
 
@@ -208,7 +209,9 @@ def test_other_declarations_are_told(make_run):
         [make_run("a", n=12), make_run("b", n=12, seed=3, data="x", primary="iou@cam2016")]
     )
     assert any(
-        w.startswith("The runs declared different primary scores (iou@cam2016, iou@yang2025)")
+        w.startswith(
+            "The runs declared different primary scores (made iou@yang2025, x iou@cam2016)"
+        )
         for w in found.warnings
     )
 

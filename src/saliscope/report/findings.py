@@ -10,6 +10,7 @@ from saliscope.report.chapters.beyond import beyond_section
 from saliscope.report.chapters.classes import classes_section
 from saliscope.report.chapters.evidence import Evidence, evidence_of
 from saliscope.report.chapters.layers import layers_section
+from saliscope.report.chapters.lost import selections, unfinished, unscored
 from saliscope.report.chapters.predictions import predictions_section
 from saliscope.report.chapters.provenance import provenance_of, provenance_section
 from saliscope.report.chapters.scores import scores_section
@@ -47,15 +48,17 @@ def findings_of(evidence: Evidence) -> Findings:
     study = evidence.study
     same = tuple((n, s) for n, r in zip(study.names, study.runs, strict=True) for s in same_heat(r))
     answer, first = answer_section(evidence, same)
-    statuses = statuses_section(evidence)
     sections = (
         first, beyond_section(evidence), trainings_section(evidence), thresholds_section(evidence),
         scores_section(evidence), layers_section(evidence), classes_section(evidence),
-        predictions_section(evidence), statuses, provenance_section(evidence),
+        predictions_section(evidence), statuses_section(evidence), provenance_section(evidence),
+    )  # fmt: skip
+    warnings = (
+        *unfinished(evidence), *unscored(evidence), *first.warnings, *selections(evidence),
     )  # fmt: skip
     return Findings(
         _title(evidence), answer, tuple(s for s in sections if s is not None),
-        (*first.warnings, *statuses.warnings), provenance_of(evidence),
+        warnings, provenance_of(evidence),
     )  # fmt: skip
 
 

@@ -76,6 +76,7 @@ def _disagreements(material: Material, scores: NDArray[np.float64], each: int) -
     means = [_mean(scores[:, place]) for place in others]
     sign = 1 if material.lower else -1
     ranked = [others[i] for i in np.argsort([sign * mean for mean in means], kind="stable")]
+    ranked.sort(key=lambda place: place in material.twins)  # two equal pictures show nothing
     for number, place in enumerate(ranked[:_MOST_OTHERS]):
         apart = np.abs(scores[:, place] - scores[:, own])
         apart[apart == 0] = np.nan

@@ -28,6 +28,7 @@ _FACTS = (
 )
 _MASKS = ("object", "evidence", "body")  # of several masks, whose score is shown
 _MOST_METRICS = 8
+_TWINS = 1e-3  # shares of heat that differ by no more are of the same heat, but for rounding
 _WORDS = {"iou": "IoU", "pixel-ap": "pixel AP", "gt-known": "GT-known"}
 _GREY: Rgb = (140, 140, 146)
 
@@ -94,7 +95,9 @@ class Material:
             run.images.filter(pl.col("split") == run.settings.split).with_columns(run=pl.lit(i))
             for i, run in enumerate(self.runs)
         ]
-        every = pl.concat(frames).sort(pl.col("status") == "failed", maintain_order=True)
+        every = pl.concat(frames, how="diagonal").sort(
+            pl.col("status") == "failed", maintain_order=True
+        )
         return every.unique("id", keep="first", maintain_order=True).sort("index", "id")
 
     @cached_property
@@ -108,6 +111,21 @@ class Material:
         scored = scored.with_columns(status=pl.lit("ok"))
         failed = self.images.filter(pl.col("status") == "failed").select("id", "class", "status")
         return pl.concat([scored, failed], how="diagonal")
+
+    @cached_property
+    def twins(self) -> frozenset[int]:
+        """The places of methods whose heat is that of the reference up to a factor: as much of it lies inside the boxes, on every image."""
+        shares = self.study.values("energy", "boxes")
+        own = shares.get(self.sources[self.reference].label)
+        if own is None:
+            return frozenset()
+        gaps = {
+            place: np.abs(shares[source.label] - own)
+            for place, source in enumerate(self.sources)
+            if place != self.reference and source.label in shares
+        }
+        known = {place: gap[~np.isnan(gap)] for place, gap in gaps.items()}
+        return frozenset(p for p, gap in known.items() if len(gap) and gap.max() <= _TWINS)
 
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """The scores of all rows, float64 (rows, sources); NaN where undefined."""

@@ -115,3 +115,16 @@ def test_groups_without_images_are_left_out(make_run, tmp_path):
     study = study_of([run])
     keys = [g.key for g in choose(Material(study, find_primary(study), find_reference(study)))]
     assert keys == ["best", "worst", "sample"]
+
+
+def test_the_first_pair_is_not_of_equal_heat(made):
+    study = study_of([made])
+    first = choose(Material(study, find_primary(study), find_reference(study)), each=5)[0]
+    shares = study.values("energy", "boxes")
+    named = study.methods[first.other].name
+    shares[named] = shares["cam"] + 1e-6
+    material = Material(study, find_primary(study), find_reference(study))
+    assert material.twins == {first.other}
+    pairs = [group.other for group in choose(material, each=5) if group.panes == "pair"]
+    assert pairs[-1] == first.other
+    assert len(pairs) == 3

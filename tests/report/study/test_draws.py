@@ -69,10 +69,10 @@ def test_nothing_defined_is_undefined(draws):
 
 
 def test_clusters_are_drawn_whole():
-    values = np.repeat([0.0, 1.0, 0.5], 4)
-    ids = np.repeat(["a", "b", "c"], 4)
-    found = Draws(np.zeros(12, int), ids, 500, 0).means(values[:, None])[0]
-    expected = mean_interval(values, clusters=ids, strata=np.zeros(12, int), replicates=500)
+    values = np.repeat([0.0, 1.0, 0.5, 0.2, 0.9], 4)
+    ids = np.repeat(["a", "b", "c", "d", "e"], 4)
+    found = Draws(np.zeros(20, int), ids, 500, 0).means(values[:, None])[0]
+    expected = mean_interval(values, clusters=ids, strata=np.zeros(20, int), replicates=500)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.low < 0.2
 
@@ -103,7 +103,7 @@ def test_a_class_is_counted_by_images_not_rows():
 def test_few_rows_of_many_classes_are_drawn_together():
     draws = Draws(np.arange(40) % 8, replicates=500)
     columns = np.full((40, 1), np.nan)
-    columns[[0, 1, 2], 0] = [0.0, 0.5, 1.0]
+    columns[[0, 1, 2, 3, 4], 0] = [0.0, 0.5, 1.0, 0.0, 1.0]
     found = draws.means(columns)[0]
     assert found.low < 0.3
     assert found.high > 0.7
@@ -116,3 +116,23 @@ def test_what_is_drawn_is_said():
     assert Draws(mixed[:5]).words == "images within their classes"
     assert Draws(mixed[5:]).words == "images"
     assert Draws(mixed[5:], np.arange(2)).words == "images with all their classes"
+
+
+def test_fewer_than_five_images_have_no_interval():
+    columns = np.full((40, 2), np.nan)
+    columns[:4, 0], columns[:5, 1] = 0.5, [0.1, 0.2, 0.3, 0.4, 0.5]
+    (few, five), (gap,) = Draws(np.zeros(40, int), replicates=500).means_and_gaps(columns, [(0, 1)])
+    assert (few.estimate, few.n) == (0.5, 4)
+    assert np.isnan([few.low, few.high]).all()
+    assert 0.1 <= five.low < 0.3 < five.high <= 0.5
+    assert gap.estimate == pytest.approx(0.25)
+    assert np.isnan(gap.low)
+
+
+def test_rows_of_fewer_than_five_images_have_no_interval():
+    ids = np.repeat(["a", "b", "c", "d"], 5)
+    draws = Draws(np.zeros(20, int), ids, replicates=500)
+    (found,) = draws.means(np.arange(20.0)[:, None])
+    assert (found.estimate, found.n) == (9.5, 20)
+    assert np.isnan(found.low)
+    assert draws.count(np.arange(20) < 6) == 2

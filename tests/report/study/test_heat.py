@@ -142,6 +142,51 @@ def test_undefined_energy_says_nothing_of_classes(make_run):
 
 
 def test_students_interval():
-    low, high = t_interval(np.array([1.0, 2.0, 3.0]))
-    assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), rel=1e-6)
-    assert np.isnan(t_interval(np.array([1.0]))).all()
+    low, high = t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    half = 2.776445 * 2.5**0.5 / 5**0.5
+    assert (low, high) == pytest.approx((3 - half, 3 + half), rel=1e-6)
+    assert np.isnan(t_interval(np.array([0.1, 0.2, 0.3, 0.4]))).all()
+
+
+def test_students_interval_keeps_within_the_score():
+    values = np.array([0.0, 1.0, 0.0, 1.0, 1.0])
+    low, high = t_interval(values)
+    assert low < 0
+    assert high > 1
+    assert t_interval(values, (0.0, 1.0)) == (0.0, 1.0)
+
+
+def test_small_classes_have_no_interval_and_no_impossible_share(make_run):
+    energy = np.tile([0.02, 0.98, 0.5], 5)[:15]
+    study = study_of([make_run(n=15, classes=5, values={("cam", "energy", "boxes"): energy})])
+    found = outside_by_class(study, study.method("cam"))
+    assert [c.n for c in found] == [3] * 5
+    assert np.isnan([(c.low, c.high, c.pvalue) for c in found]).all()
+    assert all(0 <= c.expected <= 1 for c in found)
+
+
+def test_expected_shares_are_shares(make_run):
+    random = np.random.default_rng(0)
+    share = random.uniform(0.02, 0.98, 25)
+    values = {
+        ("cam", "energy", "boxes"): (share > 0.5).astype(float),
+        ("full-box", "energy", "boxes"): share,
+    }
+    study = study_of([make_run(n=25, classes=25, values=values)])
+    expected = [c.expected for c in outside_by_class(study, study.method("cam"))]
+    assert (min(expected), max(expected)) == (0.0, 1.0)
+
+
+def test_the_images_of_a_second_run_have_expected_heat_too(make_run):
+    study = study_of([make_run("a", n=8), make_run("b", n=8, split="val")])
+    found = outside_by_class(study, study.method("val · cam"))
+    assert sum(c.n for c in found) == 8
+    assert np.isfinite([c.expected for c in found]).all()
+
+
+def test_heat_without_known_shares_says_nothing_of_classes(make_run):
+    energy = np.linspace(0.1, 0.9, 8)
+    values = {("cam", "energy", "boxes"): energy}
+    run = make_run(n=8, trivial=False, values=values, images={"share": None})
+    study = study_of([run])
+    assert outside_by_class(study, study.method("cam")) == ()

@@ -10,7 +10,6 @@ import numpy as np
 from saliscope.report.chapters.beaten import Beaten
 from saliscope.report.chapters.evidence import (
     METHOD,
-    MOST,
     Evidence,
     any_true,
     counted,
@@ -20,6 +19,8 @@ from saliscope.report.chapters.evidence import (
     put,
     say,
 )
+from saliscope.report.chapters.headline import declared_by, headline
+from saliscope.report.chapters.lost import few_images, unranked
 from saliscope.report.charts.forest import Entry, forest
 from saliscope.report.sections import Chart, Column, Section, Table
 from saliscope.report.study.compare import friedman_of, verdict
@@ -30,26 +31,15 @@ from saliscope.stats.wording import say_p
 
 __all__ = ["answer_section"]
 
-_GROUPS = {
-    "better": "better than",
-    "worse": "worse than",
-    "better, too little to matter": "better, by too little to matter, than",
-    "worse, too little to matter": "worse, by too little to matter, than",
-    "identical": "identical to",
-    "equal within the margin": "as good as equal to",
-    "different, not settled": "different, without saying which is better, from",
-    "not told apart": "not told apart from",
-    "no common image": "without a common image with",
-}
-
 
 def answer_section(
     evidence: Evidence, same: tuple[tuple[str, SameHeat], ...]
 ) -> tuple[str, Section]:
     """The answer in a few sentences, and the section with the main table. `same`: pairs of CAM and Grad-CAM, by the name of their run."""
     beaten = Beaten(evidence)
-    answer = " ".join([_head(evidence), *_identity(evidence, same), beaten.sentence])
-    warnings = [*beaten.warnings, *_cautions(evidence)]
+    answer = " ".join([headline(evidence), *_identity(evidence, same), beaten.sentence])
+    few, ranked = few_images(evidence), unranked(evidence)
+    warnings = [*few, *ranked, *beaten.warnings, *_cautions(evidence)]
     entries = [
         Entry(r.method, evidence.looks[r.method], r.estimate, _gap(evidence.comparison, r.method))
         for r in evidence.comparison.rows
@@ -72,40 +62,6 @@ def answer_section(
     )
 
 
-def _head(evidence: Evidence) -> str:
-    """Who is ahead, and what the others are to the reference."""
-    primary, comparison = evidence.primary, evidence.comparison
-    rows = {r.method: r.estimate for r in comparison.rows}
-    own = [m.name for m in evidence.study.networks if m.name in rows and rows[m.name].n]
-    if not own:
-        return f"No method has a defined {primary.endpoint.name}."
-    lead, extreme = (
-        evidence.lead.name,
-        "highest" if primary.endpoint.better == "higher" else "lowest",
-    )
-    when = "declared before the run" if primary.declared else "chosen after the run"
-    over = _units(evidence, rows[lead].n)
-    kind = "Primary endpoint" if primary.declared else "Endpoint"
-    head = f"{kind} {primary.endpoint.name}, {when}: "
-    if len(own) == 1:
-        return head + f"{lead} has {say(rows[lead])} over {over}."
-    head += f"{lead} has the {extreme} of {len(own)} methods, {say(rows[lead])}, over {over}."
-    groups: dict[str, list[str]] = {}
-    for pair in comparison.pairs:
-        if pair.method in own:
-            groups.setdefault(verdict(pair, primary.endpoint), []).append(pair.method)
-    said = [
-        f"{words} {comparison.reference}: {listed(groups[key], MOST)}"
-        for key, words in _GROUPS.items()
-        if key in groups
-    ]
-    return f"{head} After Holm correction, {'; '.join(said)}."
-
-
-def _units(evidence: Evidence, count: int) -> str:
-    return counted(count, "image and class", "images and classes") if evidence.study.several else counted(count, "image")  # fmt: skip
-
-
 def _identity(evidence: Evidence, same: tuple[tuple[str, SameHeat], ...]) -> list[str]:
     found = []
     for run, pair in same:
@@ -123,17 +79,8 @@ def _identity(evidence: Evidence, same: tuple[tuple[str, SameHeat], ...]) -> lis
 
 def _cautions(evidence: Evidence) -> list[str]:
     """What else must not be missed about the primary score."""
-    found, primary, runs = [], evidence.primary, evidence.study.runs
-    declared = {run.settings.primary for run in runs}
-    if not primary.declared:
-        found.append(
-            f"The primary score {primary.text} was chosen after the run, when its results could be seen; declared was {', '.join(sorted(declared))}. Read its p-values as exploratory."
-        )
-    elif len(declared) > 1:
-        found.append(
-            f"The runs declared different primary scores ({', '.join(sorted(declared))}); that of the first is shown."
-        )
-    found += _apart(evidence)
+    primary = evidence.primary
+    found = [*_declarations(evidence), *_apart(evidence)]
     if primary.oracle and primary.metric.startswith("max-box-acc"):
         found.append(
             f"{primary.endpoint.name} is an oracle by definition: its thresholds were chosen on the very images it is reported on, in every replicate again."
@@ -150,6 +97,23 @@ def _cautions(evidence: Evidence) -> list[str]:
     return found
 
 
+def _declarations(evidence: Evidence) -> list[str]:
+    """Scores that were chosen after the run, and runs that declared different ones."""
+    primary, runs = evidence.primary, evidence.study.runs
+    texts = list(dict.fromkeys(run.settings.primary for run in runs))
+    by_run = [f"{n} {r.settings.primary}" for n, r in zip(evidence.study.names, runs, strict=True)]
+    declared = texts[0] if len(texts) == 1 else ", ".join(by_run)
+    if not primary.declared:
+        return [
+            f"The primary score {primary.text} was chosen after the run, when its results could be seen; declared was {declared}. Read its p-values as exploratory."
+        ]
+    if len(declared_by(evidence)) < len(runs):
+        return [
+            f"The runs declared different primary scores ({declared}); that of the first is shown."
+        ]
+    return []
+
+
 def _apart(evidence: Evidence) -> list[str]:
     """Runs of other images: what is compared, and what is not."""
     places, names = evidence.study.places, evidence.study.names
@@ -159,7 +123,7 @@ def _apart(evidence: Evidence) -> list[str]:
         if not shared:
             found.append(f"{names[0]} and {name} have no image in common: their numbers stand beside each other, and are not compared.")  # fmt: skip
         elif shared < max(len(places[0]), len(own)):
-            found.append(f"{names[0]} and {name} have {shared:,} of {len(places[0]):,} and {len(own):,} images in common: only these are compared.")  # fmt: skip
+            found.append(f"{names[0]} and {name} have {shared:,} of {len(places[0]):,} and {len(own):,} images in common: only these are ranked and compared, and each mean in the table is over its own.")  # fmt: skip
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from saliscope.report.chapters.evidence import MOST, Evidence, describe, listed, say
 from saliscope.report.study.compare import gaps
 from saliscope.report.study.together import Method, kind_of
@@ -50,6 +52,12 @@ class Beaten:
         margin = self.evidence.primary.endpoint.margin or 0.0
         return least > 0 and self.sign * gap.estimate >= margin
 
+    @property
+    def _few(self) -> bool:
+        """Whether no difference has an interval, as there are too few images."""
+        known = [gap for gap in self.gaps.values() if gap.n]
+        return bool(known) and all(math.isnan(gap.low) for gap in known)
+
     def _sides(self, other: Method) -> tuple[list[Method], list[Method]]:
         """The methods that clearly beat another, and those that do not, of those with images in common."""
         shared = [m for m in self.own if self._common(m.name, other.name)]
@@ -62,10 +70,14 @@ class Beaten:
         best = self.best
         if best is None:
             return _NOTHING if self.own else ""
+        if not self.own:
+            return ""
         clear, lost = self._sides(best)
         what = f"With no network at all, {describe(best, self.evidence.primary.scored.detail)} has {say(self.rows[best.name])}"
         if kind_of(best.spec) == "edges":
             what = what.replace(" has ", " have ", 1)
+        if self._few:
+            return f"{what}; so few images cannot say whether a method is better."
         if not lost:
             return f"{what}; {'every method is' if len(clear) > 1 else 'the method is'} clearly better."
         if clear:
@@ -81,6 +93,8 @@ class Beaten:
         """One for the best of what knows no network, and one for all others that the same methods do not clearly beat."""
         if not self.trivial:
             return [_NOTHING] if self.own else []
+        if self._few:
+            return []
         groups: dict[tuple[bool, tuple[str, ...]], list[Method]] = {}
         for other in self.trivial:
             clear, lost = self._sides(other)

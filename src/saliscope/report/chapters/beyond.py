@@ -110,6 +110,12 @@ def _enrichment(evidence: Evidence) -> list[Chart]:
     ]  # fmt: skip
 
 
+def _unbroken(heading: str) -> str:
+    """A heading that is broken before its bracket only."""
+    words, bracket, count = heading.rpartition(" (")
+    return "".join((words.replace(" ", "\u00a0"), bracket, count.replace(" ", "\u00a0")))
+
+
 class _Sizes:
     """One box score by the share of the picture that the objects cover."""
 
@@ -146,7 +152,7 @@ class _Sizes:
                 row |= put(f"bin{b}", interval if self.counts[b] else None) | {f"n{b}": interval.n}
             rows.append(row)
         columns = [METHOD] + [
-            Column(f"bin{b}", f"{NAMES[b]} (n = {self.counts[b]:,})", "interval", better=self.evidence.primary.endpoint.better)
+            Column(f"bin{b}", _unbroken(f"{NAMES[b]} (n = {self.counts[b]:,})"), "interval", better=self.evidence.primary.endpoint.better)
             for b in range(len(NAMES))
             if self.counts[b]
         ]  # fmt: skip

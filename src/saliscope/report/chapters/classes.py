@@ -18,6 +18,7 @@ from saliscope.report.chapters.evidence import (
 )
 from saliscope.report.charts.classes import Dot, class_dots, outside_chart
 from saliscope.report.sections import Chart, Column, Section, Table
+from saliscope.report.study.endpoint import bounds_of
 from saliscope.report.study.outside import ClassOutside, outside_by_class, t_interval
 from saliscope.stats import Dispersion, by_class
 
@@ -118,18 +119,18 @@ class _Classes:
     @property
     def chart(self) -> Chart:
         lead, values = self.evidence.lead, self.values[self.evidence.lead.name]
-        dots = []
+        bounds, dots = bounds_of(self.evidence.primary.metric), []
         for name in self.names:
             own = values[(self.labels == name) & ~np.isnan(values)]
             mean = float(own.mean()) if len(own) else np.nan
-            dots.append(Dot(name, mean, *t_interval(own)))
+            dots.append(Dot(name, mean, *t_interval(own, bounds)))
         overall = self.found[lead.name].micro.estimate
         colour = self.evidence.looks[lead.name].colour
         return Chart(
             "classes", f"{self._titled} by class, {lead.name}",
             lambda: class_dots(
                 f"{self._titled} by class, {lead.name}, with 95 % intervals", dots,
-                score=self.evidence.primary.endpoint.name, overall=overall, colour=colour,
+                score=self.evidence.primary.endpoint.name, overall=overall, colour=colour, bounds=bounds,
             ),
             f"One row a class. {self.sentence}",
         )  # fmt: skip

@@ -12,6 +12,7 @@ from saliscope.report.sections import Column
 from saliscope.report.study.compare import compare
 from saliscope.report.study.grid import Grid, grid_of
 from saliscope.report.study.primary import Primary, find_primary, find_reference
+from saliscope.report.study.ranking import Ranking, ranking_of
 from saliscope.report.study.sweeps import CENTRE_BOX
 from saliscope.report.study.together import Method, Study, kind_of
 from saliscope.runs.measuring import FULL_BOX
@@ -28,18 +29,21 @@ MOST = 5
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Runs as arrays, the score that decides, the comparison by it, and all other scores."""
+    """Runs as arrays, the score that decides, the comparison by it, who is ahead, and all other scores."""
 
     study: Study
     primary: Primary
     reference: Method
     comparison: Comparison
+    ranking: Ranking
     grid: Grid
     looks: Mapping[str, Look]
 
     @property
     def lead(self) -> Method:
-        """The network's method with the best primary score; the reference where none is defined."""
+        """The network's method with the best primary score on the images that all have, else on its own; the reference where none is defined."""
+        if self.ranking.first:
+            return self.study.method(self.ranking.first[0])
         best, found = math.nan, self.reference
         for row in self.comparison.rows:
             value = row.estimate.estimate
@@ -58,7 +62,8 @@ def evidence_of(study: Study, given: str | None) -> Evidence:
     primary, reference = find_primary(study, given), find_reference(study)
     compared = compare(study, primary.scored, primary.endpoint, reference)
     looks = looks_of([(m.name, m.spec, m.trivial) for m in study.methods])
-    return Evidence(study, primary, reference, compared, grid_of(study, reference), looks)
+    ranking = ranking_of(study, primary, compared)
+    return Evidence(study, primary, reference, compared, ranking, grid_of(study, reference), looks)
 
 
 def put(key: str, interval: Interval | None) -> dict[str, Any]:
@@ -81,7 +86,9 @@ def method_row(evidence: Evidence, method: Method) -> dict[str, Any]:
 
 
 def say(interval: Interval, digits: int = 3) -> str:
-    """An estimate with its interval, as in tables."""
+    """An estimate with its interval, as in tables; alone where it has none."""
+    if math.isnan(interval.low):
+        return f"{interval.estimate:.{digits}f}"
     low, high = (f"{v:.{digits}f}" for v in (interval.low, interval.high))
     return f"{interval.estimate:.{digits}f} [{low}, {high}]"
 

@@ -24,29 +24,29 @@ def scores_section(evidence: Evidence) -> Section:
     for protocol in dict.fromkeys([*grid.protocols("iou"), *grid.protocols("gt-known")]):
         combos = [(m, protocol) for m in _BOXES]
         named = (
-            "Boxes at thresholds chosen for tuning"
+            "Boxes at thresholds chosen by tuning"
             if protocol == "chosen"
             else f"Boxes by {protocol}"
         )
-        tables.append(_wide(evidence, f"boxes-{file_name(protocol)}", named, combos, _BOX_NOTE))
+        tables.append(_wide(evidence, f"boxes-{file_name(protocol)}", named, combos, boxes=True))
     heat = [("energy", "boxes"), ("enrichment", "boxes"), ("inside-outside", "boxes")]
     heat += [("box-coverage", p) for p in grid.protocols("box-coverage")]
     heat += [("pointing", p) for p in grid.protocols("pointing")]
-    tables.append(_wide(evidence, "heat-in-boxes", "Heat and boxes", heat, ""))
+    tables.append(_wide(evidence, "heat-in-boxes", "Heat and boxes", heat))
     for mask in grid.protocols("relevance-mass"):
         combos = [
             (m, mask) for m in ("relevance-mass", "mask-enrichment", "relevance-rank", "pixel-ap")
         ]
-        tables.append(_wide(evidence, file_name(mask), f"Heat and {mask}", combos, ""))
+        tables.append(_wide(evidence, file_name(mask), f"Heat and {mask}", combos))
     tables.append(_classification(evidence.study))
     tables.append(_long(evidence))
     return Section("scores", "All scores", _lead(evidence), tuple(t for t in tables if t.rows))
 
 
-_BOX_NOTE = (
-    "GT-known: the box of the image's own class reaches an IoU of .5 with any of the annotated ones. Top-1 and top-5 localisation error "
-    "are ILSVRC's: right only where the class is also among the first 1 or 5."
-)
+_BOX_NOTES = (
+    (("gt-known",), "GT-known: the box of the image's own class reaches an IoU of .5 with any of the annotated ones."),
+    (("top-1", "top-5"), "Top-1 and top-5 localisation error are ILSVRC's: right only where the class is also among the first 1 or 5."),
+)  # fmt: skip
 
 
 def _lead(evidence: Evidence) -> str:
@@ -60,7 +60,7 @@ def _lead(evidence: Evidence) -> str:
 
 
 def _wide(
-    evidence: Evidence, name: str, title: str, combos: list[tuple[str, str]], note: str
+    evidence: Evidence, name: str, title: str, combos: list[tuple[str, str]], *, boxes: bool = False
 ) -> Table:
     """Methods as rows, scores as columns."""
     rows = []
@@ -80,7 +80,14 @@ def _wide(
         for m, p in combos
         if any(row.get(f"{m}@{p}") is not None for row in rows)
     ]  # fmt: skip
-    return Table(name, title, tuple(columns), rows, note)
+    return Table(name, title, tuple(columns), rows, _box_note(columns) if boxes else "")
+
+
+def _box_note(columns: list[Column]) -> str:
+    """What the columns that are there mean."""
+    metrics = {column.key.partition("@")[0] for column in columns}
+    notes = [note for named, note in _BOX_NOTES if metrics & set(named)]
+    return " ".join(notes)
 
 
 def _classification(study: Study) -> Table:

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from saliscope.report.chapters.evidence import Evidence, counted
+from saliscope.report.chapters.lost import selections, unfinished, unscored
 from saliscope.report.sections import Column, Section, Table
 from saliscope.report.study.flat import STATUSES, read_statuses
 
@@ -28,7 +29,8 @@ def statuses_section(evidence: Evidence) -> Section:
         if troubled else "Every map is ok."
     )  # fmt: skip
     tables = (statuses, *([failed] if lost else []))
-    return Section("statuses", "Statuses and errors", " ".join(lead), tables, warnings=_warnings(evidence))  # fmt: skip
+    warnings = [*unfinished(evidence), *unscored(evidence), *selections(evidence)]
+    return Section("statuses", "Statuses and errors", " ".join(lead), tables, warnings=tuple(warnings))  # fmt: skip
 
 
 def _statuses(evidence: Evidence) -> Table:
@@ -73,19 +75,3 @@ def _failed(evidence: Evidence) -> Table:
         columns.insert(0, Column("run", "run"))
     note = "Samples that were not explained are in no score; those that could not be judged are undefined in all of them."
     return Table("failed", "Samples that failed", tuple(columns), rows, note)
-
-
-def _warnings(evidence: Evidence) -> tuple[str, ...]:
-    """Runs that are not finished, or of a part of the data."""
-    found = []
-    for name, run in zip(evidence.study.names, evidence.study.runs, strict=True):
-        head = f"{name}: " if name else ""
-        if run.missing:
-            found.append(f"{head}{counted(run.missing, 'selected image')} not explained yet; the same `saliscope evaluate` continues.")  # fmt: skip
-        if run.unmeasured:
-            found.append(f"{head}{counted(run.unmeasured, 'part')} of maps not measured yet; `saliscope measure` does that.")  # fmt: skip
-        for split, selected in run.record.selected.items():
-            whole = run.record.available.get(split, selected)
-            if selected < whole:
-                found.append(f"{head}{selected:,} of the {whole:,} images of {split}, drawn by the hash of their ids.")  # fmt: skip
-    return tuple(found)

@@ -182,7 +182,11 @@ def _sentence(evidence: Evidence, rule: str, found: Mapping[str, Maximum]) -> st
     values = {n: found[n].tuned or found[n].oracle for n in own}
     if not values:
         return ""
+    same = len({v.n for v in values.values()}) == 1 and evidence.ranking.whole
     best = max(values, key=lambda n: values[n].estimate)
+    if not same and evidence.lead.name in values:
+        best = evidence.lead.name
+    extreme = "the highest mean IoU," if same else "mean IoU"
     what = "chosen on the images for tuning" if found[best].tuned else "oracle"
     at = found[best].tuned_at if found[best].tuned else found[best].at
     boxes = [m.name for m in _methods(evidence, found) if m.spec == CENTRE_BOX]
@@ -190,7 +194,7 @@ def _sentence(evidence: Evidence, rule: str, found: Mapping[str, Maximum]) -> st
         f"; the best {name} has {(found[name].tuned or found[name].oracle).estimate:.3f}"
         for name in boxes
     )
-    return f"With its threshold {what} ({_at(at)}, {_titled(rule)}), {best} has the highest mean IoU, {values[best].estimate:.3f}{beside}."
+    return f"With its threshold {what} ({_at(at)}, {_titled(rule)}), {best} has {extreme} {values[best].estimate:.3f}{beside}."
 
 
 def _pixels(evidence: Evidence) -> list[Table]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from saliscope.report.chapters.evidence import Evidence, counted, put, say
 from saliscope.report.sections import Column, Section, Table
+from saliscope.report.study.draws import bare
 from saliscope.report.study.naming import Trainings, trainings_of
 from saliscope.report.study.scores import Floats
 from saliscope.stats import Seeds, seeds_interval
@@ -52,11 +55,11 @@ def _table(evidence: Evidence, group: Trainings, name: str) -> tuple[Table, str]
         scores = _defined([values[n] for n in names])
         if len(scores) < 2:
             continue
-        own = seeds_interval(scores, replicates=evidence.study.draws.replicates, seed=evidence.study.draws.seed)  # fmt: skip
+        own = _drawn(evidence, scores)
         gaps = None
         if spec != reference and len(base) == len(names):
             paired = _defined([values[n] - b for n, b in zip(names, base, strict=True)])
-            gaps = seeds_interval(paired, replicates=evidence.study.draws.replicates, seed=evidence.study.draws.seed) if len(paired) > 1 else None  # fmt: skip
+            gaps = _drawn(evidence, paired) if len(paired) > 1 else None
         rows.append(_row(spec, own, gaps) | {"reference": spec == reference, "trivial": False})
         if gaps is not None and not said:
             said = f" {spec} less {reference}: {say(gaps.both)}."
@@ -71,6 +74,15 @@ def _table(evidence: Evidence, group: Trainings, name: str) -> tuple[Table, str]
     note = "Trainings and images are drawn again together (two-level bootstrap, the images shared by all trainings); “other trainings only” is Student's t over the trainings' means."
     title = "Over trainings: " + ", ".join(evidence.study.names[i] for i in group.runs)
     return Table(name, title, columns, rows, note), head
+
+
+def _drawn(evidence: Evidence, scores: Floats) -> Seeds:
+    """The mean over trainings and images; no interval draws fewer than five images."""
+    draws = evidence.study.draws
+    found = seeds_interval(scores, replicates=draws.replicates, seed=draws.seed)
+    if draws.few(np.asarray((~np.isnan(scores)).any(axis=0))):
+        return replace(found, both=bare(found.both), images=bare(found.images))
+    return found
 
 
 def _row(spec: str, own: Seeds, gaps: Seeds | None) -> dict[str, object]:

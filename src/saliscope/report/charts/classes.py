@@ -23,6 +23,7 @@ from saliscope.report.page import ALERT, INK, LINE, SOFT, Page, measured
 from saliscope.report.study.scores import Floats
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["Dot", "class_dots", "outside_chart"]
@@ -42,9 +43,10 @@ class Dot:
 
 
 def class_dots(
-    heading: str, dots: Sequence[Dot], *, score: str, overall: float, colour: str
-) -> Figure:
-    """One row a class, lowest first; of more than 44 classes the 22 lowest and the 22 highest."""
+    heading: str, dots: Sequence[Dot], *, score: str, overall: float, colour: str,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> Figure:  # fmt: skip
+    """One row a class, lowest first; of more than 44 classes the 22 lowest and the 22 highest. The axis keeps within `bounds`."""
     with own_settings():
         rows = sorted((d for d in dots if not np.isnan(d.mean)), key=lambda d: d.mean)
         hidden = max(0, len(rows) - _MOST)
@@ -72,9 +74,17 @@ def class_dots(
             page.write(left + wide / 2, between, f"{hidden} classes in between", size=8, ink=SOFT, align="center")  # fmt: skip
         slots = max(1, len(rows) + (1 if hidden else 0))
         axes.set(ylim=(slots - 0.5, -0.5), yticks=[])
+        _keep_within(axes, bounds)
         axes.spines["left"].set_visible(False)
         axis_note(page, left, top + tall + 0.3, wide, f"{score}; dashed: mean over images")
         return page.figure
+
+
+def _keep_within(axes: Axes, bounds: tuple[float, float]) -> None:
+    """Cut the x axis to what a score can be, with room for a marker that lies on the edge."""
+    low, high = axes.get_xlim()
+    pad = 0.02 * (high - low)
+    axes.set_xlim(max(low, bounds[0] - pad), min(high, bounds[1] + pad))
 
 
 def outside_chart(

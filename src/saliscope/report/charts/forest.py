@@ -137,4 +137,6 @@ def _number(value: Interval) -> str:
     if np.isnan(value.estimate):
         return "undefined"
     digits = 3 if abs(value.estimate) < 10 else 1
+    if np.isnan(value.low):
+        return f"{value.estimate:.{digits}f}"
     return f"{value.estimate:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"

@@ -1,6 +1,6 @@
 /** The table of all images: thousands of rows, of which only those in sight are elements. */
 
-import { make, written } from "./dom.js";
+import { make, middle, written } from "./dom.js";
 import { mean } from "./rows.js";
 
 const HEIGHT = 31; // of a row in pixels, its line included
@@ -123,8 +123,9 @@ export class Browse {
     const cells = this.now.map((column, i) => {
       const text = column.text(row);
       if (i > 0) return make("td", { class: column.number ? "number" : null, title: column.number ? null : text }, text);
+      const cut = middle(text, Math.floor((this.wide - 2) / 0.55));
       const shown = this.rows.picture[row] >= 0 && this.rows.state[row] !== 3;
-      const name = shown ? make("button", { class: "open", type: "button", onclick: () => this.view(row) }, text) : text;
+      const name = shown ? make("button", { class: "open", type: "button", onclick: () => this.view(row) }, cut) : cut;
       return make("th", { scope: "row", title: text }, name);
     });
     return make("tr", { "aria-rowindex": at + 3 }, ...cells);

@@ -33,6 +33,13 @@ export function written(value, digits = 3) {
   return value.toFixed(digits).replace("-", "−");
 }
 
+/** A text of `most` letters; of a longer one the middle is left out, since ids differ at their ends. */
+export function middle(text, most) {
+  if (text.length <= most) return text;
+  const head = Math.floor((most - 1) / 3);
+  return `${text.slice(0, head)}…${text.slice(text.length - (most - 1 - head))}`;
+}
+
 /** Whether a key belongs to the element that has it: a slider moves, a field takes letters. */
 export function takesKeys(target) {
   return target instanceof Element && target.closest("input:not([type=checkbox]), select, textarea") !== null;

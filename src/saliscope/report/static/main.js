@@ -6,13 +6,14 @@ import { Gallery } from "./gallery.js";
 import { Lazy } from "./lazy.js";
 import { preparePaper } from "./paper.js";
 import { Rows } from "./rows.js";
-import { makeSortable } from "./tables.js";
+import { makeSortable, markWide } from "./tables.js";
 import { firstView } from "./view.js";
 import { Viewer } from "./viewer.js";
 
 /** Bring the page to life; what has no data is left as it was written. */
 export function start() {
   makeSortable();
+  markWide();
   const gallery = document.getElementById("data-meta") ? startPictures() : null;
   preparePaper(() => gallery?.lazy.rush());
   document.documentElement.dataset.ready = "yes";

@@ -1,4 +1,4 @@
-/** Sorting of the tables that stand in the page: each heading becomes a button. */
+/** The tables that stand in the page: each heading becomes a button that sorts, and what is wider than the page says so. */
 
 import { make } from "./dom.js";
 
@@ -18,6 +18,16 @@ export function makeSortable() {
 /** Take the buttons out again: Chromium repeats headings on every sheet, but none that hold a button. */
 export function makePlain() {
   for (const button of document.querySelectorAll("main table.numbers button.sort")) button.replaceWith(...button.childNodes);
+}
+
+/** Mark what goes on to the right, as long as it does. */
+export function markWide() {
+  const mark = (box) => box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+  const watch = new ResizeObserver((entries) => entries.forEach(({ target }) => mark(target)));
+  for (const box of document.querySelectorAll("main .scroll")) {
+    box.addEventListener("scroll", () => mark(box), { passive: true });
+    watch.observe(box);
+  }
 }
 
 /** Sort by a column: numbers the largest first, words from A; again for the other way round. Undefined comes last. */

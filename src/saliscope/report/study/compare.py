@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from saliscope.report.study.derived import Scored
-from saliscope.report.study.draws import Draws
+from saliscope.report.study.draws import Draws, bare
 from saliscope.report.study.scores import Floats
 from saliscope.report.study.together import Method, Study
 from saliscope.stats import (
@@ -30,8 +31,13 @@ __all__ = ["compare", "friedman_of", "gaps", "verdict"]
 def compare(study: Study, scored: Scored, endpoint: Endpoint, reference: Method) -> Comparison:
     """Compare all methods with the reference; thresholds that are oracles are chosen again in every replicate.
 
-    Tests are of the scores at the thresholds as they are; intervals and equivalence are those of the maxima.
+    Tests are of the scores at the thresholds as they are; intervals and equivalence are those of the maxima. Fewer than five images
+    have neither interval nor verdict.
     """
+    return _without_few(study.draws, scored, _compared(study, scored, endpoint, reference))
+
+
+def _compared(study: Study, scored: Scored, endpoint: Endpoint, reference: Method) -> Comparison:
     found = compare_methods(
         scored.values, endpoint, reference=reference.name, **study.draws.options
     )
@@ -50,6 +56,22 @@ def compare(study: Study, scored: Scored, endpoint: Endpoint, reference: Method)
         else pair
         for pair in found.pairs
     )
+    return replace(found, rows=rows, pairs=pairs)
+
+
+def _without_few(draws: Draws, scored: Scored, found: Comparison) -> Comparison:
+    """The same comparison, with no interval where fewer than five images have the score, and no verdict where they share fewer."""
+    base = scored.values[found.reference]
+    rows = tuple(
+        replace(row, estimate=bare(row.estimate))
+        if draws.few(~np.isnan(scored.values[row.method])) else row
+        for row in found.rows
+    )  # fmt: skip
+    pairs = tuple(
+        replace(pair, difference=bare(pair.difference), equivalence=None, significant=False, consistent=False)
+        if draws.few(~np.isnan(scored.values[pair.method] - base)) else pair
+        for pair in found.pairs
+    )  # fmt: skip
     return replace(found, rows=rows, pairs=pairs)
 
 
@@ -112,7 +134,10 @@ def gaps(
 
 def _gaps_to(study: Study, scored: Scored, other: str, methods: list[str]) -> dict[str, Interval]:
     table = _maximised(study.draws, scored, other, 0.95, only=methods)
-    return {m: gap for m in methods if m in table and (gap := table[m][1]) is not None}
+    known = {m: gap for m in methods if m in table and (gap := table[m][1]) is not None}
+    base = scored.values[other]
+    few = {m for m in known if study.draws.few(~np.isnan(scored.values[m] - base))}
+    return {m: bare(gap) if m in few else gap for m, gap in known.items()}
 
 
 def friedman_of(
@@ -132,10 +157,9 @@ def verdict(pair: Pair | None, endpoint: Endpoint) -> str:
     """What a pair comes to, in the fewest words."""
     if pair is None:
         return "reference"
-    if not pair.difference.n:
-        return "no common image"
-    if pair.identical:
-        return "identical"
+    without = _without_verdict(pair)
+    if without:
+        return without
     small = pair.equivalence is not None and pair.equivalence.verdict == "within"
     if not pair.significant:
         return "equal within the margin" if small else "not told apart"
@@ -143,3 +167,12 @@ def verdict(pair: Pair | None, endpoint: Endpoint) -> str:
         return "different, not settled"
     side = "better" if endpoint.is_better(pair.difference.estimate) else "worse"
     return f"{side}, too little to matter" if small else side
+
+
+def _without_verdict(pair: Pair) -> str:
+    """Why nothing is said of a pair; empty where something is."""
+    if not pair.difference.n:
+        return "no common image"
+    if pair.identical:
+        return "identical"
+    return "too few images" if math.isnan(pair.difference.low) else ""

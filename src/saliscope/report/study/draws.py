@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from saliscope.report.study.scores import Floats
 from saliscope.stats import Interval, Resampled, resample
 
-__all__ = ["Draws", "interval_of", "strata_of"]
+__all__ = ["FEW", "Draws", "bare", "interval_of", "strata_of"]
 
-_FEW = 5  # images below which a class is drawn together with other small ones
+FEW = 5
+"""Images below which nothing is drawn: no interval of theirs says anything, and small classes are drawn together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,21 @@ class Draws:
         strata = self.strata[used] if used.all() else strata_of(self.strata[used], ids)
         return self.options | {"strata": strata, "clusters": clusters}
 
+    def count(self, used: NDArray[np.bool_]) -> int:
+        """How many images some of the rows are of."""
+        return int(used.sum()) if self.clusters is None else len(set(self.clusters[used].tolist()))
+
+    def few(self, used: NDArray[np.bool_]) -> bool:
+        """Whether some of the rows are of fewer than five images."""
+        if self.clusters is None:
+            return int(used.sum()) < FEW
+        seen: set[Any] = set()
+        for image in self.clusters[used]:
+            seen.add(image)
+            if len(seen) >= FEW:
+                return False
+        return True
+
     def means(self, columns: Floats) -> list[Interval]:
         """The mean of each column of (rows, k) with its interval, NaN left out."""
         return self.means_and_gaps(columns, ())[0]
@@ -64,7 +80,8 @@ class Draws:
         Not `paired`, it is the mean of column i less the mean of column j, of different images.
 
         A replicate's mean is over the defined rows that it drew. Rows that are undefined in every column are not drawn, so where all
-        columns are undefined in the same rows the intervals are those of `saliscope.stats.mean_interval`.
+        columns are undefined in the same rows the intervals are those of `saliscope.stats.mean_interval`. Fewer than five images
+        have a mean and no interval.
         """
         defined = ~np.isnan(columns)
         apart = [
@@ -74,7 +91,12 @@ class Draws:
         drawn = self._drawn(np.column_stack([columns, *more]) if more else columns)
         at = {pair: columns.shape[1] + n for n, pair in enumerate(apart)}
         gaps = [drawn[at[p]] if p in at else _less(drawn[p[0]], drawn[p[1]]) for p in pairs]
-        return [interval_of(one) for one in drawn[: columns.shape[1]]], [*map(interval_of, gaps)]
+        few = [self.few(column) for column in defined.T]
+        both = [few[i] or few[j] or self._share_few(columns, i, j, paired=paired) for i, j in pairs]
+        return _stripped(drawn[: columns.shape[1]], few), _stripped(gaps, both)
+
+    def _share_few(self, columns: Floats, i: int, j: int, *, paired: bool) -> bool:
+        return paired and self.few(~np.isnan(columns[:, i] - columns[:, j]))
 
     def _drawn(self, columns: Floats) -> list[Resampled]:
         defined = ~np.isnan(columns)
@@ -115,6 +137,16 @@ def interval_of(found: Resampled) -> Interval:
     return found.interval()
 
 
+def bare(interval: Interval) -> Interval:
+    """The estimate without its interval, as too few images have it."""
+    return replace(interval, low=math.nan, high=math.nan)
+
+
+def _stripped(found: Sequence[Resampled], few: Sequence[bool]) -> list[Interval]:
+    every = [interval_of(one) for one in found]
+    return [bare(one) if none else one for one, none in zip(every, few, strict=True)]
+
+
 def _nothing(undefined: int) -> Resampled:
     return Resampled(math.nan, np.empty(0), 0, undefined)
 
@@ -144,5 +176,5 @@ def strata_of(classes: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.intp]:
     _, place = np.unique(classes.astype(str), return_inverse=True)
     _, first = np.unique(ids.astype(str), return_index=True)
     images = Counter(place[first].tolist())
-    small = np.array([images[i] < _FEW for i in place.tolist()], np.bool_)
+    small = np.array([images[i] < FEW for i in place.tolist()], np.bool_)
     return np.where(small, -1, place).astype(np.intp)

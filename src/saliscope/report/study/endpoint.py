@@ -8,7 +8,7 @@ from typing import Literal
 from saliscope.metrics import METRICS
 from saliscope.stats import ENDPOINTS, Endpoint
 
-__all__ = ["BOX_METRICS", "better_of", "endpoint_of", "heading_of", "is_of_boxes"]
+__all__ = ["BOX_METRICS", "better_of", "bounds_of", "endpoint_of", "heading_of", "is_of_boxes"]
 
 BOX_METRICS = ("iou", "union-iou", "gt-known", "no-box")
 """What is counted of a box alone."""
@@ -63,6 +63,12 @@ def better_of(metric: str) -> Literal["higher", "lower"]:
     row = METRICS.get(metric)
     lower = metric in _ERRORS or (row is not None and row.direction == "lower")
     return "lower" if lower else "higher"
+
+
+def bounds_of(metric: str) -> tuple[float, float]:
+    """The least and the most that a score can be."""
+    row = METRICS.get(metric)
+    return (0.0, 1.0) if row is None else row.bounds
 
 
 def endpoint_of(

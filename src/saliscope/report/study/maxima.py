@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saliscope.report.study.derived import at_thresholds
+from saliscope.report.study.draws import bare
 from saliscope.report.study.scores import Floats
 from saliscope.report.study.sweeps import Goal
 from saliscope.report.study.together import Study
@@ -49,11 +50,18 @@ def maxima_of(study: Study, goal: Goal, rule: str, reference: str) -> Mapping[st
         aim = sweep.aims[goal]
         chosen = tuple(float(sweep.thresholds[p]) for p in aim.chosen or ())
         found[name] = Maximum(
-            own.interval, None if gap is None or first != reference else gap.difference,
+            _enough(study, own.interval, oracle.values[name]),
+            None if gap is None or first != reference
+            else _enough(study, gap.difference, oracle.values[name] - oracle.values[first]),
             tuple(float(sweep.thresholds[p]) for p in aim.oracle), aim.oracle,
             means.get(name), chosen if name in means else (), tuned.values.get(name),
         )  # fmt: skip
     return found
+
+
+def _enough(study: Study, interval: Interval, values: Floats) -> Interval:
+    """The interval of some scores, which fewer than five images do not have."""
+    return bare(interval) if study.draws.few(~np.isnan(values)) else interval
 
 
 def _means(study: Study, columns: list[Floats]) -> list[Interval]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from saliscope.report.study.draws import FEW
+from saliscope.report.study.endpoint import bounds_of
 from saliscope.report.study.scores import Floats
 from saliscope.report.study.together import Method, Study
 from saliscope.runs.measuring import FULL_BOX
@@ -16,14 +18,13 @@ __all__ = ["ClassOutside", "outside_by_class", "t_interval"]
 
 _BINS = 10
 _LEAST = 20  # images in a bin of object size
-_TESTED = 3  # images from which a class is tested
 
 
 @dataclass(frozen=True)
 class ClassOutside:
     """One class: its `n` images, the share of heat outside their boxes and of the picture there, and what images of such boxes have.
 
-    `more` is `outside` − `expected` with its interval and p-value over the class's images (Student's t; NaN below three),
+    `more` is `outside` − `expected` with its interval and p-value over the class's images (Student's t; NaN below five),
     `adjusted` over all classes.
     """
 
@@ -54,6 +55,8 @@ def outside_by_class(study: Study, method: Method) -> tuple[ClassOutside, ...]:
         return ()
     outside, even = 1 - energy, 1 - _shares(study)
     known = ~np.isnan(outside) & ~np.isnan(even)
+    if not known.any():
+        return ()
     expected = np.full(len(outside), np.nan)
     expected[known] = _expected(outside[known], even[known])
     labels = study.units["label"].to_numpy()
@@ -66,7 +69,7 @@ def outside_by_class(study: Study, method: Method) -> tuple[ClassOutside, ...]:
     adjusted = benjamini_hochberg([p for _, p in tests])
     found = [
         ClassOutside(
-            name, len(out), float(out.mean()), *t_interval(out), float(ev.mean()), float(exp.mean()),
+            name, len(out), float(out.mean()), *t_interval(out, bounds_of("energy")), float(ev.mean()), float(exp.mean()),
             more, p, float(q),
         )
         for (name, out, ev, exp), (more, p), q in zip(rows, tests, adjusted, strict=True)
@@ -76,11 +79,12 @@ def outside_by_class(study: Study, method: Method) -> tuple[ClassOutside, ...]:
 
 def _shares(study: Study) -> Floats:
     """How much of each picture the boxes cover, as the scores of even heat have it, else as the annotation says."""
+    shares = np.asarray(study.units["share"].cast(float).to_numpy(), np.float64)
     for method in study.trivial:
         found = study.values("energy", "boxes").get(method.name)
         if method.spec == FULL_BOX and found is not None:
-            return found
-    return np.asarray(study.units["share"].cast(float).to_numpy(), np.float64)
+            shares = np.where(np.isnan(found), shares, found)
+    return shares
 
 
 def _expected(outside: Floats, even: Floats) -> Floats:
@@ -92,7 +96,7 @@ def _expected(outside: Floats, even: Floats) -> Floats:
     x, y = ((v - (np.bincount(bins, v) / size)[bins]) for v in (even, outside))
     spread = np.bincount(bins, x * x)
     slope = np.divide(np.bincount(bins, x * y), spread, out=np.zeros(count), where=spread > 1e-12)
-    return outside - y + slope[bins] * x
+    return np.clip(outside - y + slope[bins] * x, 0.0, 1.0)
 
 
 def _against_zero(values: Floats) -> tuple[float, float]:
@@ -100,16 +104,19 @@ def _against_zero(values: Floats) -> tuple[float, float]:
     from scipy.special import stdtr
 
     mean, n = float(values.mean()), len(values)
-    error = float(values.std(ddof=1)) / np.sqrt(n) if n >= _TESTED else 0.0
+    error = float(values.std(ddof=1)) / np.sqrt(n) if n >= FEW else 0.0
     return mean, 2 * float(stdtr(n - 1, -abs(mean) / error)) if error > 0 else np.nan
 
 
-def t_interval(values: NDArray[np.floating]) -> tuple[float, float]:
-    """Student's interval at 95 % of a mean; NaN below two values."""
+def t_interval(
+    values: NDArray[np.floating], bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple[float, float]:
+    """Student's interval at 95 % of a mean, cut to the bounds of the score; NaN below five values."""
     from scipy.special import stdtrit
 
     n = len(values)
-    if n < 2:
+    if n < FEW:
         return np.nan, np.nan
     half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / np.sqrt(n)
-    return float(values.mean()) - half, float(values.mean()) + half
+    mean = float(values.mean())
+    return max(mean - half, bounds[0]), min(mean + half, bounds[1])

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from saliscope.metrics import precision_under
-from saliscope.report.study.draws import Draws, interval_of
+from saliscope.report.study.draws import Draws, bare, interval_of
 from saliscope.report.study.parts import read_parts
 from saliscope.report.study.scores import Floats, masks_named, role_of, with_places
 from saliscope.report.study.together import Study
@@ -95,6 +95,8 @@ def _precision(
     )
     moved = exact - found.estimate
     interval = interval_of(found)
+    if draws.few(every):
+        interval = bare(interval)
     return Interval(
         exact, interval.low + moved, interval.high + moved, interval.n, interval.undefined
     )
