@@ -9,7 +9,7 @@ from saliscope.methods import FEM, Evidence, HiResCAM, LayerCAM
 
 
 def layer_cam_twin(a, g):
-    """Eqs. 5 to 7: w_ij = relu(g_ij), sum_k w_ij A_ij (before the last ReLU)."""
+    """w_ij = relu(g_ij), sum_k w_ij A_ij (before the last ReLU)."""
     out = np.zeros(a.shape[1:])
     for k, i, j in np.ndindex(*a.shape):
         if g[k, i, j] > 0:

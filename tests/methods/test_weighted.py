@@ -9,7 +9,7 @@ from saliscope.methods import Evidence, GradCAMPlusPlus, XGradCAM
 
 
 def plus_plus_twin(a, g):
-    """Eqs. 5, 19: alpha = g^2 / (2 g^2 + sum_ab A_ab g^3), w_k = sum_ij alpha relu(g), sum_k w_k A^k; loops."""
+    """Eq. 19: alpha = g^2 / (2 g^2 + sum_ab A_ab g^3), w_k = sum_ij alpha relu(g), sum_k w_k A^k; loops."""
     channels, height, width = a.shape
     out = np.zeros((height, width))
     for k in range(channels):
@@ -28,7 +28,7 @@ def plus_plus_twin(a, g):
 
 
 def xgrad_twin(a, g):
-    """Eq. 8: alpha_k = sum_ij A_ij / sum_ab A_ab * g_ij, sum_k alpha_k A^k; loops."""
+    """alpha_k = sum_ij A_ij / sum_ab A_ab * g_ij, sum_k alpha_k A^k; loops."""
     channels, height, width = a.shape
     out = np.zeros((height, width))
     for k in range(channels):
@@ -68,7 +68,7 @@ def test_a_network(nets, batch, by_hand, close, name, layer):
 
 
 def test_plus_plus_is_the_share_of_derivatives_of_the_exponential(nets, batch, by_hand, close):
-    """Eq. 10 with Y = exp(S) and its second and third derivatives by autograd, cell by cell; the network is linear in pieces."""
+    """The share with Y = exp(S) and its second and third derivatives by autograd, cell by cell; the network is linear in pieces."""
     net = nets.deep_head()
     hand = by_hand(net, batch[:1], "features.4", lambda z: z[:, 2])
     a = torch.from_numpy(hand.a)[:, :, ::3, ::2]  # fewer cells: 8 x 2 x 2

@@ -28,7 +28,7 @@ class LayerCAM(Method):
     signed: ClassVar = True
     passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
     paper: ClassVar = "Jiang et al. 2021, LayerCAM"
-    equation: ClassVar = "L = ReLU(Σ_k ReLU(∂y/∂A^k) ⊙ A^k)   (eqs. 5 to 7)"
+    equation: ClassVar = "L = ReLU(Σ_k ReLU(∂y/∂A^k) ⊙ A^k)"
 
     relu: bool = True
 
@@ -53,7 +53,7 @@ class HiResCAM(Method):
     signed: ClassVar = True
     passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
     paper: ClassVar = "Draelos and Carin 2020, HiResCAM"
-    equation: ClassVar = "L = Σ_k ∂y/∂A^k ⊙ A^k   (eq. 3)"
+    equation: ClassVar = "L = Σ_k ∂y/∂A^k ⊙ A^k"
 
     relu: bool = False
 

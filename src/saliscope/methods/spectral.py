@@ -36,7 +36,7 @@ class EigenCAM(Method):
     signed: ClassVar = True
     passes: ClassVar = "1 forward"
     paper: ClassVar = "Muhammad and Yeasin 2020, Eigen-CAM"
-    equation: ClassVar = "M = O v₁,  O = U Σ Vᵀ,  O = A as (hw, C)   (section III)"
+    equation: ClassVar = "M = O v₁,  O = U Σ Vᵀ,  O = A as (hw, C)"
 
     centred: bool = False
     relu: bool = False

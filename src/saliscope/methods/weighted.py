@@ -34,7 +34,7 @@ class GradCAMPlusPlus(Method):
     passes: ClassVar = "1 forward + 1 backward to the layer"
     paper: ClassVar = "Chattopadhay et al. 2018, Grad-CAM++"
     equation: ClassVar = (
-        "L = ReLU(Σ_k A^k Σ_ij α_ij ReLU(g_ij)),  α = g² / (2g² + g³ Σ_ab A_ab)   (eqs. 5, 19)"
+        "L = ReLU(Σ_k A^k Σ_ij α_ij ReLU(g_ij)),  α = g² / (2g² + g³ Σ_ab A_ab)   (eq. 19)"
     )
 
     relu: bool = True
@@ -66,7 +66,7 @@ class XGradCAM(Method):
     signed: ClassVar = True
     passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
     paper: ClassVar = "Fu et al. 2020, Axiom-based Grad-CAM"
-    equation: ClassVar = "L = ReLU(Σ_k α_k A^k),  α_k = Σ_ij (A_ij / Σ_ab A_ab) ∂y/∂A_ij   (eq. 8)"
+    equation: ClassVar = "L = ReLU(Σ_k α_k A^k),  α_k = Σ_ij (A_ij / Σ_ab A_ab) ∂y/∂A_ij"
 
     relu: bool = True
 
