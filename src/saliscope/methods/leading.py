@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,10 +10,11 @@ from torch import Tensor
 __all__ = ["leading_cells", "leading_vector"]
 
 _SMALL = 64  # up to this size a full decomposition costs less than the steps
-_CHEAP = 256  # up to this size a Gram matrix costs about as much as six steps without it
+_CHEAP = 256  # up to this size a Gram matrix costs no more than six steps without it
 _LOOKS = (
-    4,
-    8,
+    3,
+    6,
+    9,
     12,
     16,
     24,
@@ -22,7 +22,7 @@ _LOOKS = (
     48,
     64,
     96,
-)  # steps after which the residual is looked at; no more than the last
+)  # steps after which to see how good it is; then it ends
 
 
 def leading_vector(matrix: Tensor) -> Tensor:
@@ -38,26 +38,29 @@ def leading_vector(matrix: Tensor) -> Tensor:
         vector = torch.linalg.eigh(safe).eigenvectors[..., -1]
         vector = vector * (safe.diagonal(dim1=1, dim2=2).abs().amax(1, keepdim=True) > 0)
     else:
-        vector = _lanczos(lambda v: v @ safe, safe[:, 0])
+        vector = _lanczos(lambda v: v @ safe, (_weights(safe[:, 0])[:, None] @ safe)[:, 0])
     made: Tensor = vector.where(finite, vector.new_full((), float("nan")))
     return made
 
 
-def leading_cells(cells: Tensor) -> Tensor:
+def leading_cells(cells: Tensor, *, plain: bool = True) -> Tensor:
     """The coordinates (B, m) of the rows of each matrix (B, m, n) along its first right singular vector, with either sign.
 
     The matrix itself is applied to vectors, on its smaller side; a Gram matrix is made only where that side is short.
-    Zeros give zeros. Values are finite, and their squares neither overflow nor vanish.
+    `plain` expects one direction to stand out, as in activations that are all positive, so that a few steps are enough;
+    without it a Gram matrix up to 256 x 256 is made at once. Zeros give zeros. Values are finite, and their squares
+    neither overflow nor vanish.
     """
     by_rows = cells.shape[1] <= cells.shape[2]
-    if min(cells.shape[1:]) <= _SMALL:
+    small = min(cells.shape[1:])
+    if small <= _SMALL or (small <= _CHEAP and not plain):
         vector = leading_vector(cells @ cells.mT if by_rows else cells.mT @ cells)
     elif by_rows:
-        vector = _lanczos(
-            lambda v: (v @ cells) @ cells.mT, cells[:, :, 0], lambda: cells @ cells.mT
-        )
+        start = (_weights(cells[:, 0])[:, None] @ cells.mT)[:, 0]
+        vector = _lanczos(lambda v: (v @ cells) @ cells.mT, start)
     else:
-        vector = _lanczos(lambda v: (v @ cells.mT) @ cells, cells[:, 0], lambda: cells.mT @ cells)
+        start = (_weights(cells[:, :, 0])[:, None] @ cells)[:, 0]
+        vector = _lanczos(lambda v: (v @ cells.mT) @ cells, start)
     if not by_rows:
         return (vector[:, None] @ cells.mT)[:, 0]
     along = ((vector[:, None] @ cells) @ cells.mT)[:, 0]
@@ -65,31 +68,30 @@ def leading_cells(cells: Tensor) -> Tensor:
     return along / value.sqrt().where(value > 0, value.new_ones(()))
 
 
-def _lanczos(
-    apply: Callable[[Tensor], Tensor], like: Tensor, gram: Callable[[], Tensor] | None = None
-) -> Tensor:
-    """The leading vector (B, n), as `like` is, of the symmetric map `apply` of rows (B, 1, n): they are faster than columns.
+def _weights(like: Tensor) -> Tensor:
+    """Fixed numbers without a pattern, (B, n), so that no eigenvector is orthogonal to them for its symmetry."""
+    places = torch.arange(like.shape[1], device=like.device)
+    return ((places * 0.6180339887).frac() + 0.5).to(like.dtype).expand_as(like)
 
-    `gram` makes the matrix of that map. Where n is small enough for it to pay, it takes over once it is plain that more
-    than a few steps are needed.
-    """
-    batch, size = like.shape
+
+def _lanczos(apply: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+    """The leading vector of the symmetric map `apply`, of rows (B, 1, n): they are faster than columns. From (B, n)."""
+    batch, size = start.shape
     most = min(_LOOKS[-1], size)
-    basis, images = (like.new_zeros(batch, most, size) for _ in range(2))
-    # Fixed weights without a pattern, so that no eigenvector is orthogonal to them for its symmetry.
-    weights = (torch.arange(size, device=like.device) * 0.6180339887).frac() + 0.5
-    step = _unit(apply(weights.to(like.dtype).expand(batch, 1, size))[:, 0])
-    vector = step
+    basis, images = (start.new_zeros(batch, most, size) for _ in range(2))
+    step = _unit(start)
+    vector, scale = step, start.new_ones(batch, 1)
     for done in range(1, most + 1):
         basis[:, done - 1] = step
-        images[:, done - 1] = apply(step[:, None])[:, 0]
+        image = apply(step[:, None])[:, 0]
+        if done == 1:  # lengths are sums of squares, which leave float32 long before the numbers do
+            largest = image.abs().amax(1, keepdim=True)
+            scale = largest.where(largest > 0, scale)
+        images[:, done - 1] = image / scale
         if done in _LOOKS or done == most:
             vector, settled = _best(basis[:, :done], images[:, :done])
             if settled:
                 break
-            if gram is not None and size <= _CHEAP:
-                matrix, gram = gram(), None
-                apply = partial(torch.matmul, other=matrix)
         step = _orthogonal(images[:, done - 1], basis[:, :done])
     return vector
 

@@ -67,7 +67,7 @@ class EigenGradCAM(Method):
     relu: bool = False
 
     def signed_map(self, evidence: Evidence) -> Tensor:
-        return _projection(evidence.product, centred=self.centred)
+        return _projection(evidence.product, centred=self.centred, plain=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class KPCACAM(Method):
         return exponent.clamp_(max=0).expm1_()
 
 
-def _projection(values: Tensor, *, centred: bool) -> Tensor:
+def _projection(values: Tensor, *, centred: bool, plain: bool = True) -> Tensor:
     """Cells (B, C, h, w) along the first right singular vector of the matrix they make, (B, h, w)."""
     cells = _cells(values)
     if centred:
@@ -133,12 +133,12 @@ def _projection(values: Tensor, *, centred: bool) -> Tensor:
     finite = channel_sum.isfinite().all(1, keepdim=True)
     if not bool(finite.all()):
         cells = cells.where(finite[..., None], cells.new_zeros(()))
-    along = leading_cells(cells)
+    along = leading_cells(cells, plain=plain)
     strength = along.abs().amax(1)
     if not bool(((strength > 1e-10) & (strength < 1e15)).all()):  # squares may have left float32
         largest = cells.abs().amax((1, 2), keepdim=True)
         scale = largest.where(largest > 0, largest.new_ones(()))
-        along = leading_cells(cells / scale) * scale[..., 0]
+        along = leading_cells(cells / scale, plain=plain) * scale[..., 0]
     along = _signed(along, channel_sum).where(finite, along.new_full((), float("nan")))
     return along.view(-1, *values.shape[2:])
 
