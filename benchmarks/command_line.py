@@ -17,7 +17,8 @@ import torch
 
 from saliscope.bench import interleaved, machine
 from saliscope.explainer import resolve_specs
-from saliscope.images import find_images, load_image
+from saliscope.finding import find_images
+from saliscope.images import load_image
 from saliscope.localization import parse_protocol
 from saliscope.methods import map_batch, parse_method
 from saliscope.models import load_model

@@ -3,7 +3,8 @@
 `capture`   CAM and Grad-CAM at four stages (5 maps an image) against Grad-CAM at four stages alone, from one capture.
 `pipeline`  the explain stage (reading, decoding, network, maps written to disk) against the bare engine on the same tensors in
             memory; interleaved, 64 images at a time; and the memory of the process after each of them.
-`measure`   maps scored a second by one process: boxes by three protocols, shares of heat, pointing, 1,000 thresholds.
+`measure`   the time that scoring a map takes one process: boxes by three protocols, shares of heat, pointing, and
+            --thresholds 1000 of them (0: no sweep).
 
 ResNet-50 with random weights unless --model says otherwise. Interleaved in one process, medians.
 """
@@ -48,6 +49,7 @@ def subject_of(options: argparse.Namespace, methods: list[str], **more: Any) -> 
         methods=methods,
         device=options.device,
         batch_size=options.batch,
+        thresholds=options.thresholds,
         **more,
     )
     return open_subject(settings)
@@ -172,6 +174,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--method", action="append")
+    parser.add_argument("--thresholds", type=int, default=1000)
     parser.add_argument("--trivial", action="store_true")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int)

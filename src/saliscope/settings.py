@@ -63,7 +63,8 @@ def make_settings(
     try:
         return kind.model_validate(dict(values))
     except ValidationError as err:
-        said = (_complaint(kind, error, values, places or {}) for error in err.errors())
+        errors = (e for e in err.errors() if e["type"] != "default_factory_not_called")  # of others
+        said = (_complaint(kind, error, values, places or {}) for error in errors)
         raise OptionError("\n".join(dict.fromkeys(said))) from None
 
 
@@ -163,7 +164,11 @@ def _complaint(
 
 
 def _shown(given: Any) -> str:
-    return f'"{given}"' if isinstance(given, str) else str(given)
+    """A value as a file has it; what no file can hold as Python does."""
+    try:
+        return _toml(given)
+    except (TypeError, ValueError):
+        return str(given)
 
 
 def _allowed(kind: type[Settings], error: ErrorDetails) -> str:
@@ -184,8 +189,13 @@ def _toml(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return f"[{', '.join(map(_toml, value))}]"
-    assert isinstance(value, int | float)
-    assert math.isfinite(value)
-    return repr(value)
+    if isinstance(value, dict):
+        fields = (f"{_toml(str(key))} = {_toml(each)}" for key, each in value.items())
+        return f"{{{', '.join(fields)}}}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf, -inf, nan
+    if isinstance(value, int | float):
+        return repr(value)
+    raise TypeError(f"TOML has no {type(value).__name__}")

@@ -81,6 +81,9 @@ def test_a_flag_replaces_its_field_and_no_other(run, field):
         if field not in ("model", "data") or i // 2 != ("model", "data").index(field)
     ]
     plain, changed = config(run, *BASE), config(run, *base, flag, *([] if text is None else [text]))
+    if field == "protocols":  # the first of them decides, unless another score is said to
+        assert changed.pop("primary") == f"iou@{value[0]}"
+        plain.pop("primary")
     assert changed.pop(field) == value
     plain.pop(field, None)
     assert changed == plain
@@ -384,7 +387,18 @@ def test_failed_samples_are_one_line_and_exit_1(run, words, data, place):
         (["--split", "tst"], 'folder has no split "tst"; nearest: "test"'),
         (["--device", "cdua"], 'device "cdua" cannot be used here'),
         (["--reference", "lime"], 'method "lime" is unknown'),
-        (["--reference", "grad-cam@features.0"], "is none of the methods"),
+        (
+            ["--reference", "grad-cam@features.0"],
+            'is none of the methods; nearest: "grad-cam@features"',
+        ),
+        (
+            ["--primary", "iou@yang205"],
+            'the primary score "iou@yang205" is not measured by these settings; nearest: "iou@yang2025"',
+        ),
+        (
+            ["--primary", "iou"],
+            "names no protocol; write METRIC@PROTOCOL: iou@yang2025, iou@cam2016",
+        ),
         (["--num-classes", "4"], "has 4 outputs without names"),
         (["--labels", "none.txt"], "none.txt"),
         (

@@ -12,6 +12,7 @@ import pytest
 from saliscope.runs import Run, make_run_settings, open_run
 from saliscope.runs.measuring import TRIVIAL
 from saliscope.runs.place import LocalPlace
+from saliscope.runs.primary import swept_rules
 from saliscope.runs.record import Record, Session, hash_of
 from saliscope.runs.tables import TABLES, to_bytes
 from saliscope.settings import plain
@@ -115,7 +116,7 @@ class _Split:
         self, split, count, classes, several, masks, wrong, thresholds, data, draw
     ) -> None:
         self.split, self.count, self.several, self.masks = split, count, several, masks
-        self.thresholds = np.arange(thresholds) / max(thresholds, 1)
+        self.thresholds = np.arange(thresholds or 50) / (thresholds or 50)
         self.draw = draw
         self.label = np.arange(count) % classes
         self.share = np.clip(data.beta(2, 2, count), 0.05, 0.97)
@@ -171,7 +172,6 @@ class _Split:
             "predicted": np.where(self.rank > 0, self.other, self.label),
             "correct": None if self.several > 1 else self.rank == 0,
             "status": "ok", "height": 100, "width": 100, "instances": 1, "share": self.share,
-            "difficult": False,
         } | images  # fmt: skip
         tables["images"].append(_typed(pl.DataFrame(base), "images"))
         for i, name in enumerate(failed):
@@ -184,7 +184,7 @@ class _Split:
         for spec in specs:
             default = {"random": 0.1, "centre": 0.3, "edges": 0.2}.get(spec, 0.6)
             iou = self._curve(spec, quality.get(spec, default) * factor)[where]
-            for rule in (*settings.rules, *(("wsol",) if settings.wsol else ())):
+            for rule in swept_rules(settings):
                 one = np.asarray(self.drawn.get((spec, rule, "iou"), iou), np.float32)
                 if rule == "wsol":
                     one = np.repeat(one, -(-1000 // max(one.shape[1], 1)), axis=1)[:, :1000]

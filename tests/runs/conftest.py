@@ -18,7 +18,6 @@ from saliscope.runs.tables import TABLES
 
 # A program of its own, so that other processes can open the same things.
 WORLD = '''
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -112,10 +111,10 @@ class OneKills:
     """Photographs of which one ends the process that reads it, the first time or always; not the process that began."""
 
     def __init__(self, folder, mark, always):
-        self.folder, self.mark, self.always = folder, Path(mark), always
+        self.folder, self.mark, self.always, self.began = folder, Path(mark), always, os.getpid()
 
     def __call__(self, index):
-        if index == 5 and multiprocessing.parent_process() is not None and (self.always or not self.mark.exists()):
+        if index == 5 and os.getpid() != self.began and (self.always or not self.mark.exists()):
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return open_data(f"folder:{self.folder}:boxes=boxes.csv", "all")[index]
@@ -125,6 +124,30 @@ def killing(folder, mark, always):
     whole = open_data(f"folder:{folder}:boxes=boxes.csv", "all")
     read = OneKills(folder, mark, always)
     return Listing(whole.name, "all", whole.classes, whole.ids, whole.labels, read)
+
+
+class Elsewhere:
+    """Photographs that cannot be had in another process: `how` is "dies" or "fails" when it arrives there, "bug" when it reads."""
+
+    def __init__(self, folder, how):
+        self.folder, self.how, self.began = folder, how, os.getpid()
+
+    def __setstate__(self, state):
+        self.__dict__ = state
+        if os.getpid() != self.began and self.how == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if os.getpid() != self.began and self.how == "fails":
+            raise DataError("it is not on this machine")
+
+    def __call__(self, index):
+        if os.getpid() != self.began and self.how == "bug":
+            raise KeyError("a bug")
+        return open_data(f"folder:{self.folder}:boxes=boxes.csv", "all")[index]
+
+
+def elsewhere(folder, how):
+    whole = open_data(f"folder:{folder}:boxes=boxes.csv", "all")
+    return Listing(whole.name, "all", whole.classes, whole.ids, whole.labels, Elsewhere(folder, how))
 
 
 def several(split="test", count=9):

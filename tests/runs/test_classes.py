@@ -4,9 +4,9 @@ import pytest
 
 from saliscope.boxes import Box
 from saliscope.data import Listing, Region, Sample
-from saliscope.errors import OptionError, TargetError
+from saliscope.errors import OptionError
 from saliscope.models import Model
-from saliscope.runs.classes import ClassMap, check_output, match_classes
+from saliscope.runs.classes import ClassMap, match_classes
 
 
 def data(classes, labels=None):
@@ -91,11 +91,3 @@ def test_crowds_are_no_class_and_difficult_things_are():
         Region(Box(0, 0, 1, 1), "cat", difficult=True),
     )
     assert found.of_sample(Sample("a", b"", None, "test", things)) == (1,)
-
-
-def test_outputs_within_the_network(nets):
-    net = model(nets)
-    assert check_output(4, net) == 4
-    for index in (-1, 5):
-        with pytest.raises(TargetError, match=f"class {index} is outside the 5 of net"):
-            check_output(index, net)

@@ -1,7 +1,9 @@
 """Whole runs: what they leave, what is refused, where they may lie. See test_stopped.py and test_measured_again.py."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import fsspec
@@ -37,10 +39,8 @@ def test_what_a_run_leaves(settings, look, watch, tmp_path, monkeypatch):
         for p in parts
     }
     assert len(parts) == 3
-    assert (
-        found
-        == {"run.json", "errors.jsonl", ".shard-1.lock"} | {f"maps/{p}" for p in parts} | measured
-    )
+    own = {"run.json", "errors.jsonl", ".shard-1.lock", ".run.json.lock"}
+    assert found == own | {f"maps/{p}" for p in parts} | measured
     assert {p.name for p in tmp_path.iterdir()} == {"a b", "photos"}
 
 
@@ -91,6 +91,31 @@ def test_two_splits_in_one_run(settings, write_photos, watch, tmp_path):
     assert not set(run.images.filter(split="test")["id"]) & set(
         run.images.filter(split="val")["id"]
     )
+
+
+def _untold(work):
+    """The same work, done as well, but the first of it is not told: as where a process dies between the two."""
+
+    def silent(*given, **options):
+        done = work(*given, **options)
+        next(done)
+        yield from done
+
+    return silent
+
+
+def test_what_nobody_lived_to_tell_is_counted(settings, look, watch, photos, tmp_path, monkeypatch):
+    (photos / "cat/p1.png").write_bytes(b"")
+    monkeypatch.setattr(execution, "explaining", _untold(execution.explaining))
+    monkeypatch.setattr(execution, "measuring", _untold(execution.measuring))
+    told = watch()
+    outcome = runs.evaluate(settings(), tmp_path / "run", watch=told)
+    assert (outcome.done, outcome.failed, outcome.new_done, outcome.new_failed) == (11, 1, 11, 1)
+    found = [(s["done"], s["failed"]) for s in look.record(tmp_path / "run")["sessions"]]
+    assert found == [(11, 1), (12, 0)]
+    assert (told.done, told.failed) == (12, 0)  # of the stage that was last
+    again = runs.evaluate(settings(), tmp_path / "run", retry_failed=True)
+    assert (again.new_done, again.new_failed) == (0, 1)
 
 
 # --- another run -----------------------------------------------------------------------------------------------------
@@ -157,6 +182,66 @@ def test_overwriting_removes_what_is_ours_and_nothing_else(settings, look, tmp_p
         assert (run / name).read_text() == "mine"
 
 
+def _report(*folders, **options):
+    from saliscope.report import write_report
+
+    write_report(list(folders), replicates=100, photos=False, **options)
+
+
+def test_overwriting_removes_the_report_of_the_run(settings, kept, look, monkeypatch):
+    drawn = "saliscope.report.figure_process.figures_beside"  # which takes long
+    monkeypatch.setattr(
+        drawn, lambda jobs: SimpleNamespace(result=lambda: [b"a figure"] * len(jobs))
+    )
+    before = set(look.files(kept))
+    _report(kept)
+    written = set(look.files(kept)) - before
+    assert {"report.html", "tables/provenance.json", "tables/settings.toml"} < written
+    assert {name.rpartition(".")[2] for name in written} >= {
+        "csv",
+        "md",
+        "tex",
+        "png",
+        "svg",
+        "pdf",
+    }
+    mine = ["tables/mine.csv", "figures/mine.pdf", "figures/mine.svg", "tables/deep/scores.csv"]
+    for name in mine:
+        (kept / name).parent.mkdir(exist_ok=True)
+        (kept / name).write_text("mine")
+    runs.evaluate(settings(methods=["cam"]), kept, overwrite=True)
+    assert set(look.files(kept)) & (written | set(mine)) == set(mine)
+    assert runs.open_run(kept).methods[0] == "cam"
+
+
+def test_overwriting_leaves_a_report_of_another_run(settings, kept, plain, look):
+    _report(plain, output=kept, figures=False)
+    page = (kept / "report.html").read_bytes()
+    runs.evaluate(settings(methods=["cam"]), kept, overwrite=True)
+    assert (kept / "report.html").read_bytes() == page
+    assert (kept / "tables/provenance.json").exists()
+
+
+@pytest.mark.parametrize("page", [b"<p>mine, of HASH</p>", b"\xff HASH", b""])
+def test_overwriting_leaves_a_page_that_is_no_report(settings, kept, look, page):
+    page = page.replace(b"HASH", look.record(kept)["hash"].encode())
+    (kept / "report.html").write_bytes(page)
+    (kept / "tables").mkdir()
+    (kept / "tables/provenance.json").write_text("mine")
+    runs.evaluate(settings(methods=["cam"]), kept, overwrite=True)
+    assert (kept / "report.html").read_bytes() == page
+    assert (kept / "tables/provenance.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize("record", ["{", "{}", '{"hash": 3, "explain": 1}', "[]"])
+def test_overwriting_a_damaged_run_leaves_its_report(settings, kept, record):
+    (kept / "report.html").write_text('<meta name="generator" content="saliscope 1">')
+    (kept / "run.json").write_text(record)
+    with suppress(OptionError):  # it may be that of something else
+        runs.evaluate(settings(methods=["cam"]), kept, overwrite=True)
+    assert (kept / "report.html").exists()
+
+
 def test_overwriting_leaves_a_training_alone(settings, tmp_path):
     (tmp_path / "trained").mkdir()
     (tmp_path / "trained/run.json").write_text('{"schema": 1, "settings": {}, "scores": {}}')
@@ -193,6 +278,8 @@ def test_maps_that_lost_their_record_are_not_taken_for_ours(settings, kept, look
         ({"methods": ["grad-cam@nowhere"]}, SaliscopeError),
         ({"split": "none"}, OptionError),
         ({"target_space": "probability"}, MethodError),
+        ({"wsol": True, "resize": "crop"}, OptionError),
+        ({"wsol": True, "resize": "letterbox"}, OptionError),
     ],
 )
 def test_what_cannot_begin_leaves_no_folder(settings, tmp_path, more, error):

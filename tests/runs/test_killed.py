@@ -91,6 +91,12 @@ def test_two_shards_at_the_same_time(few, whole, look, tmp_path):
     look.once(tmp_path / "run")
     run = runs.open_run(tmp_path / "run")
     assert (run.missing, run.unmeasured) == (0, 0)
+    found = sorted((s.shard, s.stage, s.done) for s in run.record.sessions)
+    assert found == [
+        ("1/2", "explain", 30), ("1/2", "measure", 30), ("2/2", "explain", 30), ("2/2", "measure", 30)
+    ]  # fmt: skip
+    assert run.record.ended
+    assert all(s.ended for s in run.record.sessions)
 
 
 def _children(pid):

@@ -104,6 +104,30 @@ def test_wrong_measuring_is_refused(kept, world, tmp_path, look):
     assert look.files(kept) == before
 
 
+def test_wsol_scores_of_a_crop_are_refused(settings, tmp_path, look):
+    """That program lays a map over its whole image, which a crop never saw."""
+    runs.evaluate(settings(methods=["cam"], resize="crop", limit=2), tmp_path / "run")
+    before = look.files(tmp_path / "run")
+    with pytest.raises(OptionError, match="these maps are of a crop: use --resize squash"):
+        runs.measure(tmp_path / "run", wsol=True)
+    assert look.files(tmp_path / "run") == before
+    runs.evaluate(
+        settings(methods=["cam"], resize="squash", limit=2, wsol=True), tmp_path / "whole"
+    )
+    assert runs.open_run(tmp_path / "whole").settings.wsol
+
+
+def test_that_the_declared_score_is_measured_no_more_is_said(kept, watch):
+    told = watch()
+    runs.measure(kept, protocols=["cam2016"], watch=told)
+    assert any(
+        '"iou@yang2025" is not measured' in said and "--primary" in said for said in told.said
+    )
+    told = watch()
+    runs.measure(kept, protocols=["cam2016", "yang2025"], watch=told)
+    assert told.said == []
+
+
 # --- from anywhere ---------------------------------------------------------------------------------------------------
 
 

@@ -299,6 +299,15 @@ def test_the_point_may_lie_on_a_difficult_thing(settings, world, tmp_path):
     assert found["iou", "box"] == pytest.approx(4 / 2400)
 
 
+def test_difficult_trials_of_the_pointing_game_are_counted_twice(several):
+    rows = several.scores.filter(metric="pointing", spec="full-box")
+    for variant in ("torchray", "caffe", "square"):
+        hard = rows.filter(protocol=f"{variant}-15px-difficult").select("id", "target", "value")
+        assert set(hard.select("id", "target").rows()) == {("v0", 0), ("v0", 2)}
+        plain = rows.filter(protocol=f"{variant}-15px", id="v0").select("id", "target", "value")
+        assert hard.sort("target").equals(plain.sort("target"))
+
+
 def test_masks_of_the_class_and_what_is_ignored(several):
     masks = {"dog": (4, 4, 24, 20), "person": (30, 10, 50, 30), "object": (4, 4, 50, 30)}
     areas = {name: (x1 - x0) * (y1 - y0) for name, (x0, y0, x1, y1) in masks.items()}
@@ -352,11 +361,10 @@ def test_an_annotation_damaged_since_makes_scores_undefined(several, world, tmp_
     run = runs.open_run(several.place.address)
     assert set(run.scores.filter(id="v0").drop_nans("value")["metric"]) == {"no-box"}
     (image,) = run.images.filter(id="v0").to_dicts()
-    assert (image["status"], image["message"], image["instances"], image["difficult"]) == (
+    assert (image["status"], image["message"], image["instances"]) == (
         "ok",
         "v0 was damaged since",
         0,
-        None,
     )
     assert iou_of(run, "v1", 0) == pytest.approx(24 * 26 / 2400)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import fsspec
@@ -289,3 +290,38 @@ def test_no_file_system_of_fsspec_has_locks():
         open_place("memory://locks").alone("shard-1"),
     ):
         pass
+
+
+# --- files that several change ---------------------------------------------------------------------------------------
+
+
+def _add(folder, times):
+    place = open_place(folder)
+    for _ in range(times):
+        with place.briefly("count"):
+            place.write("count", str(int(place.read("count")) + 1).encode())
+
+
+def test_a_file_is_changed_by_one_at_a_time(tmp_path):
+    (tmp_path / "count").write_text("0")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(_add, [tmp_path] * 4, [10] * 4))
+    assert (tmp_path / "count").read_text() == "40"
+
+
+@pytest.mark.parametrize("address", ["{tmp}/not/there", "memory://brief", "local://{tmp}/x"])
+def test_where_nothing_can_be_locked_it_goes_on(address, tmp_path):
+    place = open_place(address.format(tmp=tmp_path))
+    with place.briefly("count"):
+        place.write("count", b"1")
+    assert place.read("count") == b"1"
+
+
+def test_who_holds_a_file_for_ever_is_not_waited_for(tmp_path, monkeypatch):
+    from saliscope.runs import place as module
+
+    monkeypatch.setattr(module, "_WAIT", 0.05)
+    place = open_place(tmp_path)
+    with place.briefly("count"), place.briefly("count"):
+        place.write("count", b"1")
+    assert place.read("count") == b"1"

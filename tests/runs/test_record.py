@@ -34,7 +34,7 @@ def test_a_new_record_says_what_will_be_done(tmp_path):
         "data": {"test": "1b"},
         "preprocessing": {"size": [32, 32]},
     }
-    assert record.declared == {"primary": "iou@yang2025", "reference": None, "margin": 0.1}
+    assert record.declared == {"primary": "iou@cam2016", "reference": None, "margin": 0.1}
     assert (record.measure["protocols"], record.measured) == (["cam2016"], "")
     assert (record.root, record.ended, record.sessions) == ("/d", None, [])
     assert list(tmp_path.iterdir()) == []  # it is not saved by that
@@ -58,8 +58,81 @@ def test_the_hash_does_not_depend_on_order_or_lists():
 def test_the_last_twenty_sessions_are_kept(place):
     record = read_record(place)
     for number in range(25):
-        record.begin(Session("explain", str(number)))
-    assert [s.started for s in record.sessions] == [str(n) for n in range(5, 25)]
+        record.begin(Session("explain", f"{number:02}"))
+    assert [int(s.started) for s in record.sessions] == list(range(5, 25))
+
+
+def test_shards_keep_each_others_sessions(place):
+    """Two that read run.json at the same time, and write it in turns."""
+    one, two = read_record(place), read_record(place)
+    first = one.begin(Session("explain", "t1", shard="1/2"))
+    one.save(place)
+    second = two.begin(Session("explain", "t2", shard="2/2"))
+    two.save(place)
+    first.done, first.ended = 5, "t3"
+    one.save(place)
+    second.done = 7
+    two.begin(Session("measure", "t2", shard="2/2"))
+    two.save(place)
+    found = [(s.shard, s.stage, s.done, s.ended) for s in read_record(place).sessions]
+    assert found == [
+        ("1/2", "explain", 5, "t3"),
+        ("2/2", "explain", 7, None),
+        ("2/2", "measure", 0, None),
+    ]
+    assert len({s.key for s in read_record(place).sessions}) == 3
+    assert "_own" not in json.loads(place.read("run.json"))
+
+
+def test_twenty_sessions_are_kept_of_each_shard(place):
+    records = [read_record(place) for _ in range(3)]
+    for number in range(22):
+        for shard, record in enumerate(records):
+            record.begin(Session("explain", f"{number:02}", shard=f"{shard + 1}/3"))
+            record.save(place)
+    kept = read_record(place).sessions
+    assert [(int(s.started), s.shard) for s in kept] == [
+        (n, f"{k}/3") for n in range(2, 22) for k in (1, 2, 3)
+    ]
+    assert len({s.key for s in kept}) == 60
+
+
+def test_two_stretches_of_the_same_second_are_two(place):
+    for _ in range(2):
+        record = read_record(place)
+        record.begin(Session("measure", "t", "m"))
+        record.save(place)
+    assert len(read_record(place).sessions) == 2
+
+
+def test_sessions_of_an_older_version_are_kept_once(place):
+    content = json.loads(place.read("run.json"))
+    content["sessions"] = [{"stage": "explain", "started": "t0", "done": 3}]
+    place.write("run.json", json.dumps(content).encode())
+    record = read_record(place)
+    record.begin(Session("measure", "t1"))
+    record.save(place)
+    record.save(place)
+    assert [(s.started, s.done) for s in read_record(place).sessions] == [("t0", 3), ("t1", 0)]
+
+
+def test_what_another_shard_has_measured_is_not_forgotten(place):
+    one, two = read_record(place), read_record(place)
+    two.measured, two.measure = "0a", {"thresholds": 3}
+    two.save(place)
+    one.save(place)
+    assert (read_record(place).measured, read_record(place).measure) == ("0a", {"thresholds": 3})
+
+
+def test_another_run_that_was_there_leaves_nothing(place):
+    old = read_record(place)
+    old.begin(Session("explain", "t0"))
+    old.save(place)
+    new = open_record(open_place("unused"), make(size=64), FACTS)
+    assert new.hash != old.hash
+    new.begin(Session("explain", "t1"))
+    new.save(place)
+    assert [s.started for s in read_record(place).sessions] == ["t1"]
 
 
 # --- the same run or another -----------------------------------------------------------------------------------------
@@ -128,6 +201,14 @@ def test_what_was_declared_stays(place, more, said):
         match=f"what decides was declared when the run in .*run began: {said}. Leave it as it was",
     ):
         open_record(place, make(**more), FACTS)
+
+
+def test_what_decides_stays_where_it_is_not_said_again(tmp_path):
+    place = open_place(tmp_path)
+    open_record(place, make(protocols=["cam2016"]), FACTS).save(place)
+    assert open_record(place, make(), FACTS).declared["primary"] == "iou@cam2016"
+    with pytest.raises(OptionError, match='primary was "iou@cam2016", is "iou@yang2025"'):
+        open_record(place, make(primary="iou@yang2025"), FACTS)
 
 
 def test_another_place_of_the_data_is_noted(place):

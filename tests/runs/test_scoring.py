@@ -215,6 +215,33 @@ def test_the_pointing_game(heat):
         assert found["pointing", f"{variant}-15px"] == float(hit)
 
 
+@pytest.mark.parametrize("status", ["zero", "negative"])
+def test_an_empty_map_points_nowhere(status):
+    """What a ReLU leaves of a map without a positive value is 0 everywhere; its first pixel is no point."""
+    frame = Frame.squash(SIZE, (32, 32))
+    grid = np.zeros((3, 4), np.float32)
+    found = values(
+        score_map(
+            Heat(frame.map_to_source(grid), grid, status), annotated([Box(0, 0, 9, 9)]), MEASURES
+        )
+    )
+    for variant in ("torchray", "caffe", "square"):
+        assert found["pointing", f"{variant}-15px"] == 0.0
+    signed = values(
+        score_map(
+            heat_of(grid - np.arange(1, 13).reshape(3, 4)), annotated([Box(0, 0, 9, 9)]), MEASURES
+        )
+    )
+    assert signed["pointing", "torchray-15px"] == 1.0  # negative, but hottest in this corner
+
+
+def test_where_nothing_is_annotated_every_score_is_undefined(heat):
+    found = values(score_map(heat, annotated([]), MEASURES))
+    assert {metric for (metric, _), value in found.items() if not math.isnan(value)} == {"no-box"}
+    some = values(score_map(heat, annotated(), MEASURES))
+    assert found.keys() == some.keys()
+
+
 def test_difficult_things_can_be_hit_but_are_no_trial_of_their_own():
     """TorchRay: the region is of all objects, the pair is skipped where all are difficult."""
     size = (60, 90)

@@ -71,7 +71,12 @@ def test_values_are_kept_as_they_are_written_everywhere(field, given, kept):
         ("mean", [0.5, 0.5], "must be three numbers"),
         ("std", ["a", 1, 1], "must be three numbers"),
         ("trivial", "yes", "must be true or false"),
-        ("size", True, "size is True, but must be text"),
+        ("size", True, "size is true, but must be text"),
+        ("methods", [1, "cam"], r'methods is \[1, "cam"\], but must be a list of methods'),
+        ("mean", (0.5, True, float("inf")), r"mean is \[0.5, true, inf\], but must be three numbers"),
+        ("limit", {"a": 1}, 'limit is {"a" = 1}, but must be a whole number'),
+        ("limit", 1j, "limit is 1j, but must be a whole number"),
+        ("model", None, "model is None, but must be text"),
         ("tune", "test", 'tune is "test", but that is the split that is evaluated; choose thresholds on another, e.g. val'),
         ("method", ["cam"], 'there is no field "method"; nearest: "methods"'),
     ],
@@ -91,6 +96,17 @@ def test_every_wrong_field_has_its_line():
         make(limit=0, shard="5", target="both")
     lines = str(found.value).splitlines()
     assert [line.partition(" is ")[0] for line in lines] == ["run: limit", "run: shard"]
+
+
+def test_what_decides_follows_the_protocols_unless_it_is_said():
+    assert make().primary == "iou@yang2025"
+    assert (
+        make(protocols=["cam2016:threshold=0.3", "yang2025"]).primary == "iou@cam2016:threshold=0.3"
+    )
+    assert make(protocols=[]).primary == "iou@chosen"
+    assert make(protocols=[], thresholds=0).primary == "energy@boxes"
+    assert make(protocols=[], rules=[]).primary == "energy@boxes"
+    assert make(protocols=["cam2016"], primary="iou@yang2025").primary == "iou@yang2025"
 
 
 # --- which field decides what ----------------------------------------------------------------------------------------
@@ -156,7 +172,7 @@ def test_wrong_fields_of_a_file_are_told_with_their_lines(tmp_path):
     assert sorted(str(found.value).splitlines()) == sorted([
         f'run {file}:5: there is no field "limt"; nearest: "limit", "split"',
         f'run {file}:6: shard is "2", but must be i/n with 1 <= i <= n, e.g. 1/4',
-        f"run {file}:7: methods is ['cm'], but not all of it can be used: method \"cm\" is unknown; nearest: \"cam\". "
+        f'run {file}:7: methods is ["cm"], but not all of it can be used: method "cm" is unknown; nearest: "cam". '
         "`saliscope methods` lists them all",
     ])  # fmt: skip
 

@@ -195,6 +195,58 @@ def test_failed_samples_are_rows_and_can_be_done_again(settings, photos, look, w
     look.once(tmp_path / "run")
 
 
+@pytest.mark.parametrize("broken", [["owl/p1.png"], ["owl/p0.png", "owl/p3.png"], ["cat/p3.png"]])
+def test_what_fails_again_has_the_new_reason(settings, photos, look, plain, tmp_path, broken):
+    """Whichever of the parts that hold it comes first by its name: the old one, the new one, or one of them replaces the other."""
+    good = {name: (photos / name).read_bytes() for name in broken}
+    run = tmp_path / "run"
+
+    def reasons():
+        lines = [json.loads(line) for line in (run / "errors.jsonl").read_text().splitlines()]
+        found = {line["id"]: line["message"] for line in lines}
+        images = runs.open_run(run).images.filter(status="failed").select("id", "message")
+        assert dict(images.rows()) == found
+        maps = runs.open_run(run).maps.filter(status="failed").select("id", "message")
+        assert dict(maps.rows()) == found
+        return found
+
+    seen = []
+    for content, batch in ((b"", 4), (b"no picture", 4), (good[broken[0]][:99], 3), (b"", 4)):
+        for name in broken:
+            (photos / name).write_bytes(content)
+        again = runs.evaluate(settings(batch_size=batch), run, retry_failed=True)
+        assert (again.failed, again.new_failed, again.done) == (
+            len(broken),
+            len(broken),
+            12 - len(broken),
+        )
+        assert set(reasons()) == set(broken)
+        seen.append(reasons()[broken[-1]])
+    assert len(set(seen[:3])) == 3
+    assert seen[3] == seen[0]
+    look.once(run)
+    for name, content in good.items():
+        (photos / name).write_bytes(content)
+    assert runs.evaluate(settings(), run, retry_failed=True).done == 12
+    rows_within_rounding(look, run, plain)
+    look.once(run)
+
+
+def test_a_retry_that_is_stopped_is_continued(settings, photos, watch, plain, look, tmp_path):
+    for name in ("cat/p0.png", "red fox/p3.png"):
+        (photos / name).rename(tmp_path / name.replace("/", " "))
+        (photos / name).write_bytes(b"")
+    runs.evaluate(settings(), tmp_path / "run")
+    for name in ("cat/p0.png", "red fox/p3.png"):
+        (tmp_path / name.replace("/", " ")).rename(photos / name)
+    with pytest.raises(KeyboardInterrupt):
+        runs.evaluate(settings(), tmp_path / "run", retry_failed=True, watch=watch("explain", 1))
+    outcome = runs.evaluate(settings(), tmp_path / "run")
+    assert (outcome.done, outcome.failed) == (12, 0)
+    rows_within_rounding(look, tmp_path / "run", plain)
+    look.once(tmp_path / "run")
+
+
 def test_a_whole_batch_that_failed_is_measured_when_it_is_done_again(
     settings, photos, look, plain, tmp_path
 ):

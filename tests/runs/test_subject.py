@@ -83,14 +83,38 @@ def test_what_cannot_be_opened_is_named(settings, more, error, message):
         open_subject(settings(**more))
 
 
-def test_the_reference_is_one_of_those_that_are_kept(settings):
-    settings_ = settings(methods=["grad-cam@features", "grad-cam"], reference="grad-cam")
-    with pytest.raises(
-        OptionError,
-        match='the reference "grad-cam" is none of the methods; nearest: "grad-cam@features"',
-    ):
-        open_subject(settings_)
-    assert open_subject(settings(reference="random")).settings.reference == "random"
+@pytest.mark.parametrize(
+    ("methods", "reference", "kept"),
+    [
+        (["cam", "grad-cam"], "grad-cam", "grad-cam"),
+        (["cam", "grad-cam"], "grad-cam@features", "grad-cam"),  # as it is resolved
+        (["cam", "grad-cam@features"], "grad-cam", "grad-cam@features"),
+        (["grad-cam@features", "grad-cam"], "grad-cam", "grad-cam@features"),  # the same, once
+        (["grad-cam", "cam@features"], "cam", "cam@features"),
+        (["cam"], "random", "random"),
+        (["cam"], None, None),
+    ],
+)
+def test_the_reference_is_noted_as_its_method_is_written(settings, methods, reference, kept):
+    found = open_subject(settings(methods=methods, reference=reference))
+    assert found.settings.reference == kept
+
+
+@pytest.mark.parametrize(
+    ("reference", "near"),
+    [
+        ("grad-cam@features.1", '"grad-cam@features", "cam@features", "grad-cam"'),
+        ("grad-cam@featurs", '"grad-cam@features", "cam@features", "grad-cam"'),
+        ("grad-cam:relu=false", '"grad-cam@features", "grad-cam"'),
+        ("cam@features.1", '"cam@features", "grad-cam@features"'),  # CAM has one layer
+        ("random", '"grad-cam"'),
+    ],
+)
+def test_a_reference_that_is_no_method_is_refused(settings, reference, near):
+    own = settings(methods=["cam", "grad-cam"], reference=reference, trivial=False)
+    message = f'the reference "{reference}" is none of the methods; (nearest|known): .*{near}'
+    with pytest.raises(OptionError, match=message):
+        open_subject(own)
 
 
 def test_the_preprocessing_that_was_asked_for(settings):

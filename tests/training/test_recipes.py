@@ -103,7 +103,7 @@ def test_recipes_do_not_change():
     [
         ('augment = "flop"', '7: augment is "flop", but must be one of "none", "flip", "light", "standard"; nearest: "flip"'),
         ("size = 224.5", "7: size is 224.5, but must be a whole number"),
-        ("size = true", "7: size is True, but must be a whole number"),
+        ("size = true", "7: size is true, but must be a whole number"),
         ("size = 4", "7: size is 4, but must be greater than or equal to 8"),
         ('momentum = "0.9"', '7: momentum is "0.9", but must be a number'),
         ("momentum = 1.0", "7: momentum is 1.0, but must be less than 1"),

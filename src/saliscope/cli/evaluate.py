@@ -22,7 +22,7 @@ __all__ = ["app", "evaluate"]
 NAMES: dict[str, str | list[str]] = {
     "model": ["--model", "-m"],
     "data": ["--data", "-d"],
-    "methods": ["--method"],
+    "methods": ["--method", "-M"],
     "target": ["--target", "-t"],
     "protocols": ["--protocol"],
     "rules": ["--rule"],

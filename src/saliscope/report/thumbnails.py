@@ -12,6 +12,7 @@ from saliscope.errors import SaliscopeError
 from saliscope.pictures import Pixels, encoded
 from saliscope.pictures.panels import shrink_photo
 from saliscope.runs import RunSettings
+from saliscope.runs.anywhere import moved
 from saliscope.runs.splits import open_splits
 
 __all__ = ["LONGEST", "Photographs", "thumbnail", "thumbnail_size"]
@@ -45,7 +46,8 @@ class Photographs:
         root: str | os.PathLike[str] | None = None,
         data: Mapping[str, DataSet] | None = None,
     ) -> None:
-        self.settings = settings if root is None else _moved(settings, root)
+        elsewhere = {} if root is None else {"root": os.fspath(root)}
+        self.settings = settings.model_copy(update=elsewhere)
         self.problem: str | None = None
         self._given = data
 
@@ -54,7 +56,7 @@ class Photographs:
         if self._given is not None:
             return self._given
         try:
-            return open_splits(self.settings)
+            return open_splits(moved(self.settings))
         except (SaliscopeError, OSError) as err:
             self.problem = f"the data cannot be opened: {err}"
             return {}
@@ -76,7 +78,3 @@ class Photographs:
         except (SaliscopeError, OSError) as err:
             self.problem = self.problem or str(err)
         return None
-
-
-def _moved(settings: RunSettings, root: str | os.PathLike[str]) -> RunSettings:
-    return settings.model_copy(update={"root": os.fspath(root)})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from saliscope.data import DataSet, Sample
-from saliscope.errors import OptionError, TargetError, nearest
+from saliscope.errors import OptionError, nearest
 from saliscope.models import Model
+from saliscope.runs.naming import folded
 
 __all__ = ["ClassMap", "match_classes"]
 
@@ -21,14 +21,14 @@ class ClassMap:
     def __init__(self, names: Sequence[str], outputs: Sequence[int | None]) -> None:
         self.names = tuple(names)
         self.outputs = tuple(outputs)
-        self._by_name = {_folded(n): o for n, o in zip(names, outputs, strict=True)}
+        self._by_name = {folded(n): o for n, o in zip(names, outputs, strict=True)}
 
     def of_sample(self, sample: Sample) -> tuple[int, ...]:
         """The outputs for what an image holds: its class, or where it has no single one those of its regions."""
         if sample.label is not None:
             own = [self.outputs[sample.label]]
         else:
-            own = [self._by_name.get(_folded(r.label)) for r in sample.regions if not r.crowd]
+            own = [self._by_name.get(folded(r.label)) for r in sample.regions if not r.crowd]
         return tuple(dict.fromkeys(o for o in own if o is not None))
 
     def name_of(self, output: int | None) -> str | None:
@@ -51,8 +51,8 @@ def match_classes(data: DataSet, model: Model) -> ClassMap:
     places: dict[str, int] = {}
     for place, label in enumerate(model.labels):
         for word in (label, *label.split(",")):  # ImageNet lists synonyms: "tench, Tinca tinca"
-            places.setdefault(_folded(word), place)
-    outputs = [places.get(_folded(name)) for name in data.classes]
+            places.setdefault(folded(word), place)
+    outputs = [places.get(folded(name)) for name in data.classes]
     used = {label for label in data.labels if label is not None}
     missing = [data.classes[i] for i in sorted(used) if outputs[i] is None]
     if missing:
@@ -71,14 +71,3 @@ def _by_position(data: DataSet, model: Model) -> Sequence[int | None]:
             "the outputs in order with --labels FILE, or open all classes of the data (stanford_dogs:classes=all)"
         )
     return range(model.num_classes)
-
-
-def check_output(index: int, model: Model) -> int:
-    """An output of the network; raises `TargetError` for one that it does not have."""
-    if not 0 <= index < model.num_classes:
-        raise TargetError(f"class {index} is outside the {model.num_classes} of {model.name}")
-    return index
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[\s_\-]+", "", name).casefold()

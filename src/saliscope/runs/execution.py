@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from saliscope.data import DataSet
+from saliscope.data import DataSet, Sample, read_samples
 from saliscope.errors import DataError, OptionError
 from saliscope.models import Model
 from saliscope.provenance import machine, now
 from saliscope.runs.anywhere import from_anywhere, moved
+from saliscope.runs.clearing import clear
 from saliscope.runs.explain_stage import explaining
-from saliscope.runs.giving_out import Done
+from saliscope.runs.giving_out import Done, reached
 from saliscope.runs.measure_stage import measuring
+from saliscope.runs.measuring import check_wsol
 from saliscope.runs.place import Place, open_place
-from saliscope.runs.record import (
-    RUN,
-    Record,
-    Session,
-    check_ours,
-    hash_of,
-    open_record,
-    read_record,
-)
+from saliscope.runs.primary import TOP, check_primary
+from saliscope.runs.record import Record, Session, hash_of, open_record, read_record
 from saliscope.runs.selection import Unit, first_of, select, units_of
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.splits import check_splits, open_splits
 from saliscope.runs.store import Store
 from saliscope.runs.stream import cores
 from saliscope.runs.subject import Subject, open_subject
-from saliscope.runs.tables import TABLES
 
 __all__ = ["Outcome", "Watch", "evaluate", "measure"]
 
@@ -93,7 +87,8 @@ def evaluate(
 
     `model` and `data` (by split) take the place of what `settings` names. Samples that fail are rows with their reason;
     `retry_failed` does those again. Raises `OptionError`, naming the differing fields, where the folder holds another run and
-    `overwrite` is not given; `DataError` where the folder cannot be written, e.g. because the disk is full: nothing that
+    `overwrite` is not given, and, naming the nearest, for a primary score that is not measured and a reference that is none
+    of the methods; `DataError` where the folder cannot be written, e.g. because the disk is full: nothing that
     was done is lost.
     """
     place, told = open_place(folder), watch or Silent()
@@ -101,22 +96,38 @@ def evaluate(
         raise OptionError(
             f"--overwrite would also remove what the other shards have done: empty {place.address} first, or name another folder"
         )
+    check_primary(settings)
     settings = from_anywhere(settings, model=model is None, data=data is None)
-    subject = open_subject(settings, model, data)
-    named = model is None, data is None
-    with place.alone(f"shard-{settings.slot[0] + 1}"):
-        if overwrite:
-            check_ours(place)
-            _clear(place)
-        record = open_record(place, settings, subject.resolved)
-        record.available = {split: len(part) for split, part in subject.data.items()}
-        record.selected = {s: len(select(p, settings.limit)) for s, p in subject.data.items()}
-        record.save(place)
-        store = Store(place)
-        added = _explain(subject, store, record, told, retry=retry_failed, named=named)
-        own = _own_parts(subject, store) if settings.shard is not None else ()
-        _measure(settings, subject.data, store, record, told, named=data is None, own=own)
-        return _outcome(store, added)
+    with reached(settings):
+        subject = open_subject(settings, model, data)
+        _check(subject)
+        named = model is None, data is None
+        with place.alone(f"shard-{settings.slot[0] + 1}"):
+            if overwrite:
+                clear(place)
+            return _both_stages(subject, place, told, retry=retry_failed, named=named)
+
+
+def _check(subject: Subject) -> None:
+    """What only the network and the data can tell is wrong with the settings."""
+    settings = subject.settings
+    check_wsol(settings, subject.resolved)
+    check_primary(settings, several=settings.primary.startswith(TOP) and _several(subject))
+
+
+def _both_stages(
+    subject: Subject, place: Place, told: Watch, *, retry: bool, named: tuple[bool, bool]
+) -> Outcome:
+    settings = subject.settings
+    record = open_record(place, settings, subject.resolved)
+    record.available = {split: len(part) for split, part in subject.data.items()}
+    record.selected = {s: len(select(p, settings.limit)) for s, p in subject.data.items()}
+    record.save(place)
+    store = Store(place)
+    added = _explain(subject, store, record, told, retry=retry, named=named)
+    own = _own_parts(subject, store) if settings.shard is not None else ()
+    _measure(settings, subject.data, store, record, told, named=named[1], own=own)
+    return _outcome(store, added)
 
 
 def measure(
@@ -134,6 +145,8 @@ def measure(
     place, told = open_place(folder), watch or Silent()
     record = read_record(place)
     own = moved(record.settings(**settings))
+    check_wsol(own, record.resolved)
+    _warn_of_primary(own, told)
     with place.alone("shard-1"):
         store = Store(place)
         parts = dict(data) if data is not None else open_splits(own)
@@ -142,12 +155,21 @@ def measure(
         return _outcome(store, Done(0, 0))
 
 
-def _clear(place: Place) -> None:
-    """Remove a run, and nothing else."""
-    for table in TABLES:
-        names = [n for n in place.names(table) if n.startswith("part-") and n.endswith(".parquet")]
-        place.remove([f"{table}/{name}" for name in names])
-    place.remove([RUN, "errors.jsonl"])
+def _warn_of_primary(settings: RunSettings, told: Watch) -> None:
+    try:
+        check_primary(settings)
+    except OptionError as err:
+        told.say(f"{err}; the report needs --primary then")
+
+
+def _several(subject: Subject) -> bool:
+    """Whether an image of the reported split has several classes that are explained."""
+    part = subject.data[subject.settings.split]
+    chosen = select(part, subject.settings.limit)
+    unlabelled = [place for place in chosen if part.labels[place] is None]
+    found = (sample for _, sample in read_samples(part, unlabelled) if isinstance(sample, Sample))
+    explained = subject.settings.target != "predicted"
+    return explained and any(len(subject.classes.of_sample(sample)) > 1 for sample in found)
 
 
 def _explain(
@@ -168,6 +190,8 @@ def _explain(
     if left:
         record.ended = None
         store.forget([unit.name for unit in units])
+        if retry:
+            store.forget_failures(_ids(subject, units))
     told.begin("explain", total, total - left)
     added = Done(0, 0)
     if units:
@@ -181,6 +205,9 @@ def _explain(
                 added = session.add(each, told)
                 if _is_hopeless(added):
                     break
+            else:
+                if added.done + added.failed < left:
+                    added = session.settle(_found(store, _ids(subject, units)), told)
         _write_errors(store)
         if _is_hopeless(added):
             raise DataError(
@@ -188,6 +215,23 @@ def _explain(
                 "command with --retry-failed does them again"
             )
     return added
+
+
+def _ids(subject: Subject, units: Sequence[Unit]) -> dict[str, set[str]]:
+    """The ids of the samples of some units, by split."""
+    found: dict[str, set[str]] = {}
+    for unit in units:
+        ids = subject.data[unit.split].ids
+        found.setdefault(unit.split, set()).update(ids[place] for place in unit.positions)
+    return found
+
+
+def _found(store: Store, ids: Mapping[str, set[str]]) -> Done:
+    """How many of some samples are explained, and how many failed: what a process did not live to tell is written."""
+    progress = store.progress()
+    done = sum(len(own & progress.done.get(split, frozenset())) for split, own in ids.items())
+    failed = sum(len(own & progress.failed.get(split, frozenset())) for split, own in ids.items())
+    return Done(done, failed)
 
 
 def _own_parts(subject: Subject, store: Store) -> set[str]:
@@ -238,6 +282,7 @@ def _measure(
         ):
             for each in done:
                 session.add(each, told)
+            session.settle(Done(images, 0), told)
     if not store.unmeasured(key):
         if mine or record.measured != key or record.ended is None:
             record.measure, record.measured = settings.measuring(), key
@@ -270,6 +315,11 @@ class _Working:
         self.added = Done(self.added.done + each.done, self.added.failed + each.failed)
         told.step(each.done, each.failed)
         return self.added
+
+    def settle(self, whole: Done, told: Watch) -> Done:
+        """Count what is there where that is more than was told."""
+        more = Done(whole.done - self.added.done, whole.failed - self.added.failed)
+        return self.add(more, told) if (more.done, more.failed) != (0, 0) else self.added
 
     def __exit__(self, *_: object) -> None:
         self.session.ended = now()

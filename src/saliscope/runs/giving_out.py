@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from saliscope.runs.place import open_place
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.store import measured_name
 
-__all__ = ["Done", "give_out", "is_there"]
+__all__ = ["Done", "give_out", "is_there", "reached"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class Done:
     done: int
     failed: int
     reason: str = ""
+
+
+def reached(settings: RunSettings) -> AbstractContextManager[object]:
+    """A context in which the cluster that the settings name is connected; raises what `cluster` does where it is not there."""
+    if settings.engine != "ray":
+        return nullcontext()
+    from saliscope.runs.connecting import cluster
+
+    return cluster(settings.address)
 
 
 def give_out(

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from saliscope.errors import DataError, OptionError
 
-__all__ = ["Crew", "Dead", "Work", "run_in_processes"]
+__all__ = ["TRIES", "Crew", "Dead", "Work", "portable", "run_in_processes", "unsendable"]
 
 J = TypeVar("J", bound=Hashable)
 V = TypeVar("V")
@@ -24,7 +24,8 @@ Work = Callable[[Iterator[J]], Iterator[V]]
 """Takes jobs as they come and yields a result for each, in their order; it may look some jobs ahead."""
 
 _MOST = 16  # jobs in one list: reading looks ahead within a list only
-_TRIES = 2
+TRIES = 2
+"""So often a job that ended a process is tried alone."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,17 @@ def _start(crew: Crew[J, V], number: int) -> _Member[J]:
         with _deaf():
             process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as err:
-        raise OptionError(
-            f"a network or data set given in memory cannot be sent to other processes ({err}); give it by its name, or leave "
-            "workers at 1"
-        ) from err
+        raise unsendable(err) from err
     theirs.close()
     return _Member(number, process, ours)
+
+
+def unsendable(err: Exception) -> OptionError:
+    """What is raised where the work itself does not pickle."""
+    return OptionError(
+        f"a network or data set given in memory cannot be sent to other processes ({err}); give it by its name, or leave "
+        "workers at 1"
+    )
 
 
 @contextmanager
@@ -186,7 +192,7 @@ def _bury(crew: Crew[J, V], member: _Member[J], todo: _Jobs[J]) -> Iterator[Dead
         return
     job = member.held[0]
     todo.deaths[job] += 1
-    if todo.deaths[job] < _TRIES:
+    if todo.deaths[job] < TRIES:
         todo.suspects.appendleft(job)
         return
     parts = list(crew.split(job))
@@ -228,7 +234,7 @@ def _serve(pipe: Connection, make: Callable[[int], Work[Any, Any]], number: int)
         except _GoneError:
             return
         except Exception as err:
-            _tell(pipe, "error", _portable(err))
+            _tell(pipe, "error", portable(err))
     except _GoneError:
         return
 
@@ -248,7 +254,7 @@ def _ask(pipe: Connection) -> list[Any]:
     return jobs
 
 
-def _portable(err: Exception) -> Exception:
+def portable(err: Exception) -> Exception:
     """The exception with its traceback as a note; one that does not pickle goes as its words."""
     err.add_note("".join(traceback.format_exception(err)))
     try:

@@ -10,16 +10,19 @@ import numpy as np
 import polars as pl
 
 from saliscope.boxes import Box
-from saliscope.data import DataSet, Failed, Sample, read_samples
-from saliscope.errors import DataError, SaliscopeError
+from saliscope.data import DataSet, Failed, Region, Sample, read_samples
+from saliscope.errors import DataError, OptionError, SaliscopeError
 from saliscope.frames import Frame
 from saliscope.localization import parse_protocol
-from saliscope.metrics import METRICS, box_region, pointing_hit, union_iou
+from saliscope.metrics import METRICS, box_region, is_difficult, union_iou
+from saliscope.runs.naming import folded
 from saliscope.runs.scoring import (
+    MASK_SCORES,
     Annotated,
     Heat,
     Measures,
     Scores,
+    add_pointing,
     box_alone,
     iou_of_sides,
     score_map,
@@ -27,7 +30,16 @@ from saliscope.runs.scoring import (
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.tables import BOXES, CURVES, IMAGES, KEY, PIXELS, SCORES, frame_of, to_bytes
 
-__all__ = ["CENTRE_BOX", "FULL_BOX", "SIDES", "TRIVIAL", "measure_part", "measures_of", "sample_of"]
+__all__ = [
+    "CENTRE_BOX",
+    "FULL_BOX",
+    "SIDES",
+    "TRIVIAL",
+    "check_wsol",
+    "measure_part",
+    "measures_of",
+    "sample_of",
+]
 
 TRIVIAL = ("random", "centre", "edges")
 """Methods that know no network, which every comparison has to beat."""
@@ -55,6 +67,15 @@ def measures_of(settings: RunSettings) -> Measures:
         settings.pointing,
         settings.wsol,
     )
+
+
+def check_wsol(settings: RunSettings, resolved: Mapping[str, Any]) -> None:
+    """Raise `OptionError` where wsol scores are asked for and maps do not cover their images whole, as that program takes it."""
+    resize = resolved["preprocessing"]["resize"]
+    if settings.wsol and resize != "squash":
+        raise OptionError(
+            f"wsol scores lay each map over its whole image, but these maps are of a {resize}: use --resize squash, or leave out --wsol"
+        )
 
 
 @dataclass(eq=False)
@@ -108,7 +129,7 @@ def _images(maps: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
     for group in maps.partition_by("split", "index", maintain_order=True):
         rows = group.drop("map").to_dicts()
         for row, grid in zip(rows, group["map"], strict=True):
-            row["map"] = grid
+            row["map"] = None if grid is None else grid.to_numpy()
         yield rows
 
 
@@ -128,14 +149,14 @@ def _measure_image(
     if isinstance(found, Failed):
         problem = found.message
     size = (first["source_height"], first["source_width"])
-    tables.images.append(_failed_row(part, first) | _facts(first, sample, problem, size, masks))
+    base = _failed_row(part, first)
+    own = base["class"]
+    tables.images.append(base | _facts(first, sample, problem, size, masks, own))
     known: dict[int | None, Annotated] = {}
     for row in rows:
         target = row["target"]
         if target not in known:
-            known[target] = annotated_for(
-                sample, row["label"], size, masks, several=part.labels[first["index"]] is None
-            )
+            known[target] = annotated_for(sample, row["label"], size, masks, own=own)
             if trivial:
                 _boxes_alone(tables, row, known[target], measures)
         tables.take({k: row[k] for k in KEY}, score_map(_heat(row), known[target], measures))
@@ -168,29 +189,50 @@ def _masks(sample: Sample | None) -> tuple[dict[str, np.ndarray[Any, Any]], str 
 
 def annotated_for(
     sample: Sample | None, label: str | None, size: tuple[int, int],
-    masks: Mapping[str, np.ndarray[Any, Any]], *, several: bool,
+    masks: Mapping[str, np.ndarray[Any, Any]], *, own: str | None,
 ) -> Annotated:  # fmt: skip
-    """What one class of a sample is judged by: all whole things of its image, or where it has several classes, its own."""
+    """What the map of the class `label` is judged by: whole things of its image, never crowds.
+
+    Where the image has one class, `own`, they are the things called so, whichever class is explained: a map of a wrong
+    prediction is judged by what the photograph is of. Where nothing bears that name, the boxes mean it without saying so,
+    and all count. Where the image has several classes (`own` is None), they are those of the class explained.
+    """
     if sample is None:
         return Annotated(size, (), (), {})
-    own = [
-        r
-        for r in sample.regions
-        if r.part is None and not r.crowd and (not several or r.label == label)
-    ]
+    things = _things(sample, own)
+    if own is None:
+        things = _called(things, label)
     ignore = [masks[name] for name in _IGNORED if name in masks]
     chosen = [*_MASKS, *([label] if label is not None else [])]
     return Annotated(
         size,
-        tuple(r.box for r in own if not r.difficult),
-        tuple(r.box for r in own),
+        tuple(r.box for r in things if not r.difficult),
+        tuple(r.box for r in things),
         {
             name: masks[name]
             for name in dict.fromkeys(chosen)
             if name in masks and masks[name].any()
         },
         np.logical_or.reduce(ignore) if ignore else None,
+        bool(things)
+        and is_difficult([r.box for r in things], size, other_classes=len(_others(sample, things))),
     )
+
+
+def _things(sample: Sample, own: str | None) -> list[Region]:
+    """The whole things that an image is of, never crowds: those called as its class, where anything is; else all."""
+    whole = [r for r in sample.regions if r.part is None]
+    called = _called(whole, own)
+    return [r for r in called or whole if not r.crowd]
+
+
+def _others(sample: Sample, things: Sequence[Region]) -> set[str]:
+    """The classes of a sample that none of these things is of."""
+    return {folded(r.label) for r in sample.regions} - {folded(r.label) for r in things}
+
+
+def _called(regions: Sequence[Region], name: str | None) -> list[Region]:
+    return [r for r in regions if name is not None and folded(r.label) == folded(name)]
 
 
 def _heat(row: Mapping[str, Any]) -> Heat:
@@ -234,17 +276,12 @@ def _even_heat(found: Scores, truth: Annotated, measures: Measures) -> None:
     found.add("energy", "boxes", share)
     found.add("enrichment", "boxes", 1.0 if share > 0 else np.nan)
     found.add("inside-outside", "boxes", 1.0 if 0 < share < 1 else np.nan)
-    for variant in measures.pointing:
-        hit = np.nan
-        if truth.boxes:
-            middle = (width // 2, height // 2)
-            hit = float(pointing_hit(middle, truth.every, truth.size, variant=variant))  # type: ignore[arg-type] # checked by the settings
-        found.add("pointing", f"{variant}-15px", hit)
+    add_pointing(found, (width // 2, height // 2), truth, measures.pointing)
     for name, mask in truth.masks.items():
         even = np.ones(truth.size, np.float32)
         if truth.ignore is not None:
             even[truth.ignore & ~mask] = np.nan
-        for metric in ("relevance-mass", "mask-enrichment", "relevance-rank", "pixel-ap"):
+        for metric in MASK_SCORES:
             found.add(metric, f"mask:{name}", METRICS[metric](even, mask))
 
 
@@ -257,9 +294,9 @@ def _failed_row(part: DataSet, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _facts(
     row: Mapping[str, Any], sample: Sample | None, message: str | None,
-    size: tuple[int, int], masks: Mapping[str, Any],
+    size: tuple[int, int], masks: Mapping[str, Any], own: str | None,
 ) -> dict[str, Any]:  # fmt: skip
-    boxes = sample.boxes() if sample is not None else ()
+    boxes = [r.box for r in _things(sample, own)] if sample is not None else []
     whole = Box(0, 0, size[1], size[0])
     return {
         "status": "ok",
@@ -269,16 +306,6 @@ def _facts(
         "width": size[1],
         "instances": len(boxes),
         "share": union_iou(whole, [b.clip(size) for b in boxes]) if boxes else None,
-        "difficult": _difficult(sample, size),
         "boxes": [v for b in boxes for v in b],
         "masks": sorted(masks),
     }
-
-
-def _difficult(sample: Sample | None, size: tuple[int, int]) -> bool | None:
-    """Zhang et al. 2018: the class covers less than a quarter of the image, and another class is there too."""
-    if sample is None:
-        return None
-    classes = {r.label for r in sample.regions}
-    area = sum(b.area for b in sample.boxes())
-    return area < size[0] * size[1] / 4 and len(classes) > 1

@@ -14,6 +14,7 @@ from saliscope.files import write_whole
 
 __all__ = ["Place", "open_place"]
 
+_WAIT = 10.0  # seconds; who holds a file briefly longer than this will not give it back
 _ABANDONED = 3600.0  # seconds after which a half-written file belongs to no living process
 
 
@@ -42,6 +43,10 @@ class Place(Protocol):
 
     def alone(self, name: str) -> Any:
         """A context in which no other process holds `name`; raises `OptionError` where one does."""
+        ...
+
+    def briefly(self, name: str) -> Any:
+        """A context to change the file `name` in, which other processes wait for; best effort where nothing can be locked."""
         ...
 
 
@@ -136,6 +141,21 @@ class LocalPlace:
         finally:
             lock.release()
 
+    @contextmanager
+    def briefly(self, name: str) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / f".{name}.lock")
+        try:
+            lock.acquire(timeout=_WAIT)
+        except (Timeout, OSError):  # some mounted folders have no locks
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _clean(self) -> None:
         """Remove what killed processes left half-written; other machines may be writing just now."""
         ours = (
@@ -197,4 +217,8 @@ class RemotePlace:
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:  # noqa: ARG002 - no file system here has locks
+        yield
+
+    @contextmanager
+    def briefly(self, name: str) -> Iterator[None]:  # noqa: ARG002 - nor to wait for
         yield

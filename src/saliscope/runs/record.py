@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +20,7 @@ __all__ = ["RUN", "Record", "Session", "check_ours", "hash_of", "open_record", "
 
 RUN = "run.json"
 SCHEMA = 1
+_SESSIONS = 20
 
 
 @dataclass
@@ -33,6 +36,12 @@ class Session:
     ended: str | None = None
     done: int = 0
     failed: int = 0
+    key: str = ""
+    """Tells it apart from all others, once it has begun."""
+
+    @property
+    def name(self) -> str:
+        return self.key or f"{self.shard} {self.machine} {self.stage} {self.started}"
 
 
 @dataclass
@@ -58,16 +67,33 @@ class Record:
     available: dict[str, int] = field(default_factory=dict)
     root: str | None = None
     sessions: list[Session] = field(default_factory=list)
+    _own: list[Session] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def save(self, place: Place) -> None:
-        """Write run.json whole."""
-        content = {"schema": SCHEMA, **asdict(self)}
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        place.write(RUN, text.encode())
+        """Write run.json whole, with what other shards have noted there since it was read."""
+        with place.briefly(RUN):
+            self._take_in(place)
+            content = {"schema": SCHEMA, **asdict(self)}
+            del content["_own"]
+            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            place.write(RUN, text.encode())
+
+    def _take_in(self, place: Place) -> None:
+        """Of sessions that others began the file knows more, and it may know that scores are there."""
+        try:
+            there = read_record(place)
+        except DataError:
+            return  # there is none yet
+        if there.hash == self.hash:
+            self.sessions = _kept([*there.sessions, *self.sessions], self._own)
+            if not self.measured:
+                self.measured, self.measure = there.measured, there.measure
 
     def begin(self, session: Session) -> Session:
-        """Note that work begins; the last twenty sessions are kept."""
-        self.sessions = [*self.sessions, session][-20:]
+        """Note that work begins; the last twenty sessions of each shard are kept."""
+        session.key = session.key or secrets.token_hex(4)
+        self._own.append(session)
+        self.sessions = _kept([*self.sessions, session], self._own)
         return session
 
     def settings(self, **overrides: Any) -> RunSettings:
@@ -80,6 +106,21 @@ class Record:
             }
             return RunSettings.model_construct(None, **kept)
         return make_run_settings(**{**own, **given})
+
+
+def _kept(sessions: Sequence[Session], own: Sequence[Session]) -> list[Session]:
+    """Each session once, as it stands in `own` or else as it comes first; of each shard the last twenty, as they began."""
+    mine = {session.name: session for session in own}
+    found: dict[str, Session] = {}
+    for session in sessions:
+        found.setdefault(session.name, mine.get(session.name, session))
+    kept: list[Session] = []
+    count: Counter[str] = Counter()
+    for session in sorted(found.values(), key=lambda s: s.started)[::-1]:
+        count[session.shard] += 1
+        if count[session.shard] <= _SESSIONS:
+            kept.insert(0, session)
+    return kept
 
 
 def open_record(place: Place, settings: RunSettings, resolved: Mapping[str, Any]) -> Record:
@@ -116,6 +157,10 @@ def open_record(place: Place, settings: RunSettings, resolved: Mapping[str, Any]
             f"{place.address} holds another run: {'; '.join(changed)}. Name another folder with -o, or replace the run with "
             "--overwrite"
         )
+    if (
+        "primary" not in settings.model_fields_set
+    ):  # it follows the protocols, which may be others now
+        declared["primary"] = found.declared.get("primary")
     said = differences(found.declared, declared)
     if said:
         raise OptionError(

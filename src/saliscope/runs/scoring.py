@@ -37,17 +37,36 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOX",
+    "BOX_SCORES",
+    "MASK_SCORES",
+    "REGION_SCORES",
     "Annotated",
+    "Combo",
     "Heat",
     "Measures",
     "Scores",
+    "add_pointing",
     "box_alone",
+    "combos_of",
     "iou_of_sides",
+    "pointing_protocols",
     "score_map",
 ]
 
 BOX = "box"
 """The protocol of a box that needs no heatmap."""
+
+BOX_SCORES = ("iou", "union-iou", "gt-known", "no-box")
+"""What is counted of the box of each box protocol."""
+
+REGION_SCORES = ("energy", "enrichment", "inside-outside")
+"""What is counted of the heat in the annotated boxes; their protocol is "boxes"."""
+
+MASK_SCORES = ("relevance-mass", "mask-enrichment", "relevance-rank", "pixel-ap")
+"""What is counted of the heat in each mask; the protocol is "mask:NAME"."""
+
+Combo = tuple[str, str]
+"""A metric and its protocol, as the scores name them."""
 
 _RADIUS = 15.0
 _COVERAGE = (0.0, 0.25, 0.5)
@@ -58,7 +77,7 @@ class Annotated:
     """What is annotated for one class in one image of `size` (H, W).
 
     `boxes` are its instances without the difficult ones, `every` with them. `masks` are bool (H, W) by name; `ignore` marks
-    pixels that no mask score counts.
+    pixels that no mask score counts. `difficult`: the class is small here and not alone (Zhang et al. 2018).
     """
 
     size: tuple[int, int]
@@ -66,6 +85,7 @@ class Annotated:
     every: tuple[Box, ...]
     masks: Mapping[str, NDArray[np.bool_]]
     ignore: NDArray[np.bool_] | None = None
+    difficult: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +97,26 @@ class Measures:
     thresholds: int = 1000
     pointing: tuple[str, ...] = ("torchray",)
     wsol: bool = False
+
+
+def pointing_protocols(variant: str, *, difficult: bool) -> tuple[str, ...]:
+    """The protocols that a trial of the pointing game counts for: a difficult one for two."""
+    named = f"{variant}-{_RADIUS:g}px"
+    return (named, f"{named}-difficult") if difficult else (named,)
+
+
+def _coverage_protocol(delta: float) -> str:
+    return f"delta={delta:g}"
+
+
+def combos_of(measures: Measures, *, several: bool = False) -> tuple[Combo, ...]:
+    """What a map is measured by, but for masks, which only the data knows; `several`: images have several classes each."""
+    found = [(name, str(protocol)) for name in BOX_SCORES for protocol in measures.protocols]
+    found += [(name, "boxes") for name in REGION_SCORES]
+    found += [("box-coverage", _coverage_protocol(delta)) for delta in _COVERAGE]
+    played = [pointing_protocols(variant, difficult=several) for variant in measures.pointing]
+    found += [("pointing", protocol) for protocols in played for protocol in protocols]
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +144,9 @@ class Scores:
         """A box with all that is counted of it alone."""
         corners = dict(zip(("x0", "y0", "x1", "y1"), box or (None,) * 4, strict=True))
         self.boxes.append({"protocol": protocol, **corners})
-        for name in ("iou", "union-iou", "gt-known"):
-            self.add(name, protocol, METRICS[name](box, truth))
-        self.add("no-box", protocol, float(box is None))
+        for name in BOX_SCORES:
+            value = float(box is None) if name == "no-box" else METRICS[name](box, truth)
+            self.add(name, protocol, value)
 
 
 def score_map(heat: Heat, truth: Annotated, measures: Measures) -> Scores:
@@ -124,7 +164,9 @@ def score_map(heat: Heat, truth: Annotated, measures: Measures) -> Scores:
         box = find_box(heat.signed, protocol, scaled=scaled[protocol.rule], flat=flat)
         found.add_box(box, truth.boxes, str(protocol))
     _heat_in_boxes(found, heat, truth, scaled["min-max"])
-    _pointing(found, heat, truth, measures.pointing)
+    # Where no place is hotter than another there is no point, and the map has had its chance.
+    point = None if flat else hottest_point(heat.signed)
+    add_pointing(found, point, truth, measures.pointing)
     for name, mask in truth.masks.items():
         _heat_in_mask(found, heat, name, mask, truth.ignore, scaled["min-max"])
     if truth.boxes and measures.thresholds:
@@ -156,8 +198,10 @@ def _heat_in_boxes(
     found: Scores, heat: Heat, truth: Annotated, scaled: NDArray[np.float32]
 ) -> None:
     if not truth.boxes:
-        for name in ("energy", "enrichment", "inside-outside"):
+        for name in REGION_SCORES:
             found.add(name, "boxes", math.nan)
+        for delta in _COVERAGE:
+            found.add("box-coverage", _coverage_protocol(delta), math.nan)
         return
     inside = _Inside(truth)
     seen = ~np.isnan(heat.signed)
@@ -174,21 +218,24 @@ def _heat_in_boxes(
         above = scaled > np.float32(delta)
         hit = inside.count(above)
         missed = int(np.count_nonzero(above)) - hit
-        found.add("box-coverage", f"delta={delta:g}", hit / (own + missed) if own else math.nan)
+        found.add(
+            "box-coverage", _coverage_protocol(delta), hit / (own + missed) if own else math.nan
+        )
 
 
-def _pointing(found: Scores, heat: Heat, truth: Annotated, variants: Sequence[str]) -> None:
-    flat = has_no_box(heat.status)  # no place is hotter than another
-    point = None if flat else hottest_point(heat.signed)
+def add_pointing(
+    found: Scores, point: tuple[int, int] | None, truth: Annotated, variants: Sequence[str]
+) -> None:
+    """The pointing game with one point (x, y); no point misses, and where nothing is annotated there is no trial."""
     for variant in variants:
-        value = math.nan
-        if truth.boxes and point is not None:
-            value = float(
-                pointing_hit(point, truth.every, truth.size, variant=variant, radius=_RADIUS)  # type: ignore[arg-type] # checked by the settings
+        hit = math.nan
+        if truth.boxes:
+            hit = float(
+                point is not None
+                and pointing_hit(point, truth.every, truth.size, variant=variant, radius=_RADIUS)  # type: ignore[arg-type] # checked by the settings
             )
-        elif truth.boxes:
-            value = 0.0  # it had its chance
-        found.add("pointing", f"{variant}-{_RADIUS:g}px", value)
+        for protocol in pointing_protocols(variant, difficult=truth.difficult):
+            found.add("pointing", protocol, hit)
 
 
 def _heat_in_mask(

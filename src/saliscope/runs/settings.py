@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -28,6 +29,14 @@ __all__ = [
 Triple = tuple[float, float, float]
 Words = tuple[str, ...]
 Variant = Literal["torchray", "caffe", "square"]
+
+
+def _first_score(others: Mapping[str, Any]) -> str:
+    """What decides unless another score is declared, by the fields before it."""
+    protocols, thresholds = others.get("protocols", ()), others.get("thresholds", 0)
+    if protocols:
+        return f"iou@{protocols[0]}"
+    return "iou@chosen" if thresholds and others.get("rules") else "energy@boxes"
 
 
 class RunSettings(Settings):
@@ -110,8 +119,9 @@ class RunSettings(Settings):
         False, description="Also score exactly as the wsolevaluation program does (slow)."
     )
     primary: str = Field(
-        "iou@yang2025",
-        description="The score that decides, declared before the run: METRIC@PROTOCOL, `iou@chosen` for thresholds chosen on --tune.",
+        default_factory=_first_score,
+        description="The score that decides, declared before the run: METRIC@PROTOCOL, `iou@chosen` for thresholds chosen on --tune; "
+        "default: IoU by the first protocol.",
     )
     reference: str | None = Field(
         None, description="The method that all others are compared with; default: the first."

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import polars as pl
 
 from saliscope.runs.place import Place
-from saliscope.runs.tables import KEY, TABLES, from_bytes
+from saliscope.runs.tables import KEY, TABLES, from_bytes, to_bytes
 
 __all__ = ["MEASURED", "Progress", "Store", "measured_name"]
 
 MEASURED = ("boxes", "curves", "pixels", "images", "scores")
 """The tables of the measure stage."""
+
+_STATE = ("split", "id", "status")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,8 @@ class Store:
         """What the parts of maps hold. Raises `DataError` naming a damaged one."""
         done: dict[str, set[str]] = {}
         failed: dict[str, set[str]] = {}
-        columns = ("split", "id", "status")
-        for frame in self._parts("maps", self.parts("maps"), columns):
-            for split, name, status in frame.select(columns).unique().iter_rows():
+        for frame in self._parts("maps", self.parts("maps"), _STATE):
+            for split, name, status in frame.select(_STATE).unique().iter_rows():
                 (failed if status == "failed" else done).setdefault(split, set()).add(name)
         gone = {s: failed[s] - done.get(s, set()) for s in failed}
         return Progress(
@@ -90,6 +91,24 @@ class Store:
             found = self.parts(table)
             there = [n for n in found if (n if table == "maps" else n.rpartition(".")[0]) in old]
             self.place.remove([f"{table}/{name}.parquet" for name in there])
+
+    def forget_failures(self, ids: Mapping[str, Collection[str]]) -> None:
+        """Take the rows of samples that failed, by split, out of all parts: they are to be tried again, and the new reason counts.
+
+        A part in which nothing is left is removed, with what was measured of it.
+        """
+        again = pl.any_horizontal(
+            (pl.col("split") == split) & pl.col("id").is_in(list(own)) for split, own in ids.items()
+        )
+        stale = (pl.col("status") == "failed") & again
+        for table in ("maps", "images"):
+            names = self.parts(table)
+            for name, rows in zip(names, self._parts(table, names, _STATE), strict=True):
+                count = rows.select(stale.sum()).item()
+                if count and count == len(rows):
+                    self.forget([name if table == "maps" else name.rpartition(".")[0]])
+                elif count:
+                    self.write(table, name, to_bytes(self.read(table, name).filter(~stale)))
 
     def forget_other_scores(self, key: str) -> int:
         """Remove the parts of scores that other settings made; how many files that are."""

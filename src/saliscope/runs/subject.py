@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from saliscope.data import DataSet, fingerprint
-from saliscope.errors import DataError, MethodError, OptionError, nearest
+from saliscope.errors import DataError, LayerError, MethodError, OptionError, nearest
 from saliscope.explainer import resolve_specs
 from saliscope.methods import MethodSpec, parse_method
 from saliscope.models import Model, change_preprocessing, load_model, weights_hash
@@ -57,7 +57,8 @@ def open_subject(
     """Load the network, open the data, resolve methods and layers; `model` and `data` take the place of what is named.
 
     Of methods that come to the same, the first is kept. Raises what `load_model` and `open_data` do, `MethodError` and
-    `LayerError` for methods and layers the network does not have, `OptionError` where the classes of the two do not fit.
+    `LayerError` for methods and layers the network does not have, `OptionError` where the classes of the two do not fit, and
+    for a reference that is none of the methods. The settings of the subject write the reference as its method is written.
     """
     parts = dict(data) if data is not None else open_splits(settings)
     check_splits(settings, parts)
@@ -74,11 +75,23 @@ def open_subject(
     firsts: dict[MethodSpec, str] = {}
     for name, spec in zip(names, specs, strict=True):
         firsts.setdefault(spec, name)
-    if settings.reference is not None and settings.reference not in firsts.values():
-        known = nearest(settings.reference, firsts.values())
-        raise OptionError(f'the reference "{settings.reference}" is none of the methods; {known}')
+    if settings.reference is not None:
+        reference = _reference(settings.reference, firsts, network)
+        settings = settings.model_copy(update={"reference": reference})
     classes = _classes(settings, next(iter(parts.values())), network)
     return Subject(settings, network, parts, tuple(firsts.values()), tuple(firsts), classes)
+
+
+def _reference(given: str, methods: Mapping[MethodSpec, str], model: Model) -> str:
+    """The method that others are compared with, as it is written in the list of methods: with its layer or without."""
+    try:
+        (spec,) = resolve_specs(model, [parse_method(given)])
+    except (LayerError, MethodError):
+        spec = parse_method(given)  # so none of the methods, which the network has
+    if spec not in methods:
+        known = nearest(given, [*methods.values(), *map(str, methods)])
+        raise OptionError(f'the reference "{given}" is none of the methods; {known}')
+    return methods[spec]
 
 
 def _classes(settings: RunSettings, data: DataSet, model: Model) -> ClassMap:

@@ -99,13 +99,13 @@ IMAGES: dict[str, Any] = {
     "width": pl.Int32,
     "instances": pl.Int32,
     "share": pl.Float64,
-    "difficult": pl.Boolean,
     "boxes": pl.List(pl.Float64),
     "masks": pl.List(pl.String),
 }
 """One row a sample, damaged ones too: its class, what was predicted (`label` names it), and what is annotated.
 
-`boxes` are x0, y0, x1, y1 of one instance after the other, `share` is how much of the image they cover together.
+`boxes` are x0, y0, x1, y1 of one instance after the other: those of its class, where it has one class and any is called so,
+else all. `share` is how much of the image they cover together.
 """
 
 TABLES: Mapping[str, dict[str, Any]] = {

@@ -107,6 +107,13 @@ def test_thresholds_chosen_elsewhere_stand_beside_oracles(make_run):
     ]
 
 
+def test_without_a_sweep_the_curves_by_wsol_are_still_there(make_run):
+    run = make_run(n=12, thresholds=0, wsol=True)
+    section = thresholds_section(evidence(run, primary="iou@yang2025"))
+    assert [t.name for t in section.tables] == ["thresholds-wsol", "max-box-acc-wsol"]
+    assert 0 < row(section, "max-box-acc-wsol", method="cam")["v2"] <= 1
+
+
 def test_without_tuning_images_thresholds_are_oracles(make_run):
     section = thresholds_section(evidence(make_run(n=12)))
     assert section.warnings[0].startswith("No split for tuning was given")

@@ -1,5 +1,7 @@
 import io
+import shutil
 from base64 import b64decode
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +64,20 @@ def test_a_damaged_photograph(made):
     assert "is not a picture that can be read" in photographs.problem
 
 
+def test_root_in_place_of_the_folder_of_the_run(made, tmp_path):
+    row = made.images.row(3, named=True)
+    old = Path(made.settings.data.removeprefix("folder:"))
+    shutil.copytree(old, tmp_path / "moved")
+    gone = made.settings.model_copy(update={"data": f"folder:{tmp_path / 'gone'}"})
+    found = Photographs(gone, root=tmp_path / "moved")
+    np.testing.assert_array_equal(
+        found.read("all", 3, row["id"]), Photographs(made.settings).read("all", 3, row["id"])
+    )
+    assert found.problem is None
+    assert Photographs(gone).read("all", 3, row["id"]) is None
+
+
 def test_root_in_place_of_the_one_of_the_run(made):
-    assert Photographs(made.settings, root="/elsewhere").settings.root == "/elsewhere"
-    assert made.settings.root is None
+    settings = made.settings.model_copy(update={"data": "voc", "root": "/here"})
+    assert Photographs(settings, root="/elsewhere").settings.root == "/elsewhere"
+    assert Photographs(settings).settings.root == settings.root == "/here"

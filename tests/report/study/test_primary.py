@@ -3,8 +3,10 @@ import pytest
 
 from saliscope.errors import OptionError
 from saliscope.report.study.derived import as_hits, at_thresholds, best_centred_box, top_error
+from saliscope.report.study.grid import grid_of
 from saliscope.report.study.primary import find_primary, find_reference, scored_by
 from saliscope.report.study.together import study_of
+from saliscope.runs.primary import score_names
 
 
 def curves(run, spec, rule, split):
@@ -71,6 +73,15 @@ def test_localisation_error_needs_the_class_and_the_box(make_run, k):
 
 def test_images_of_several_classes_have_no_localisation_error(make_run):
     assert top_error(study_of([make_run(n=4, several=2)]), "yang2025", 1) == {}
+
+
+def test_of_predicted_classes_alone_there_is_no_top_5_error(make_run):
+    study = study_of([make_run(n=4, target="predicted")])
+    assert top_error(study, "yang2025", 5) == {}
+    assert top_error(study, "yang2025", 1) != {}
+    assert ("top-5", "yang2025", "cam") not in grid_of(study, find_reference(study)).cells
+    with pytest.raises(OptionError, match="was not measured"):
+        find_primary(study, "top-5@yang2025")
 
 
 def test_the_declared_score_is_primary(make_run):
@@ -170,3 +181,64 @@ def test_the_reference_is_the_declared_one_or_the_first(make_run):
     declared = make_run("b", n=3, reference="grad-cam@layer4")
     assert find_reference(study_of([declared])).name == "grad-cam@layer4"
     assert find_reference(study_of([declared, make_run("c", n=3)])).name == "b · grad-cam@layer4"
+
+
+@pytest.mark.parametrize(
+    ("text", "nearby"),
+    [
+        ("max-box-acc@elsewhere", "max-box-acc@min-max"),  # the full image has a score by any rule
+        ("max-box-acc@max", "max-box-acc@min-max"),
+        ("iou@chosen:max", "iou@chosen:min-max"),
+        ("top-1@yang", "top-1@yang2025"),
+        ("iou@box", "iou@oracle"),
+    ],
+)
+def test_what_only_rows_without_a_network_have_is_no_primary(make_run, text, nearby):
+    study = study_of([make_run(n=3)])
+    with pytest.raises(OptionError, match=f'"{text}" was not measured; nearest: "{nearby}"'):
+        find_primary(study, text)
+
+
+def test_a_score_of_images_with_several_classes(make_run):
+    study = study_of([make_run(n=4, several=2)])
+    with pytest.raises(OptionError, match='"top-1@cam2016" was not measured'):
+        find_primary(study, "top-1@cam2016")
+
+
+def test_all_that_was_measured_may_be_asked_for(make_run):
+    """And what a run may declare, a report of it finds."""
+    run = make_run(n=6, masks=("body",), rules=["min-max", "max"], wsol=True)
+    study = study_of([run])
+    names = score_names(run.settings).known
+    assert len(names) > 40
+    for name in [*names, "relevance-mass@mask:body"]:
+        assert find_primary(study, name).text == name
+
+
+def test_without_rules_no_threshold_is_looked_for(make_run):
+    study = study_of([make_run(n=4, rules=[])])
+    assert find_primary(study).text == "iou@yang2025"
+    with pytest.raises(OptionError, match='"iou@chosen" was not measured'):
+        find_primary(study, "iou@chosen")
+
+
+def test_declared_in_short_is_declared_in_full(make_run):
+    study = study_of([make_run(n=4, primary="enrichment", margin=0.2)])
+    for given in (None, "enrichment", "enrichment@boxes"):
+        found = find_primary(study, given)
+        assert (found.text, found.declared, found.endpoint.margin) == (
+            "enrichment@boxes",
+            True,
+            0.2,
+        )
+    assert not find_primary(study, "energy").declared
+    lost = study_of([make_run("b", n=4, primary="iou@else")])
+    assert not find_primary(lost, "iou@yang2025").declared
+
+
+def test_a_reference_with_its_layer_is_the_method_without(make_run):
+    assert find_reference(study_of([make_run(n=3, reference="cam@layer4")])).name == "cam"
+    both = ("grad-cam@layer4", "cam")
+    assert find_reference(study_of([make_run("b", n=3, methods=both)])).name == "grad-cam@layer4"
+    named = make_run("c", n=3, methods=both, reference="cam@layer4")
+    assert find_reference(study_of([named])).name == "cam"

@@ -16,6 +16,7 @@ from saliscope.report.study.pixels import pixel_precision
 from saliscope.report.study.sweeps import CENTRE_BOX, Goal
 from saliscope.report.study.together import Method
 from saliscope.runs.measuring import FULL_BOX
+from saliscope.runs.primary import swept_rules
 
 __all__ = ["thresholds_section"]
 
@@ -50,9 +51,8 @@ def thresholds_section(evidence: Evidence) -> Section | None:
 
 
 def _rules(evidence: Evidence) -> list[str]:
-    named = [rule for run in evidence.study.runs for rule in run.settings.rules]
-    wsol = ["wsol"] if any(run.settings.wsol for run in evidence.study.runs) else []
-    return list(dict.fromkeys([*named, *wsol]))
+    found = dict.fromkeys(r for run in evidence.study.runs for r in swept_rules(run.settings))
+    return sorted(found, key="wsol".__eq__)
 
 
 def _titled(rule: str) -> str:

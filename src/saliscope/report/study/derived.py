@@ -92,9 +92,10 @@ def as_hits(scored: Scored, delta: float = 0.5) -> Scored:
 def top_error(study: Study, protocol: str, k: int) -> dict[str, Floats]:
     """ILSVRC's localisation error: 1 unless the class is among the first `k` and a box reaches an IoU of .5; NaN without annotation.
 
-    One box an image, that of its own class, so it says nothing of images with several classes: then there is no such error.
+    One box an image, that of its own class, so it says nothing of images with several classes: then there is no such error. Nor
+    where only predicted classes were explained, of which each is the first: then there is no rank of the image's own.
     """
-    if study.several:
+    if study.several or (k > 1 and any(run.settings.target == "predicted" for run in study.runs)):
         return {}
     found = {}
     for name, right in study.values("gt-known", protocol).items():

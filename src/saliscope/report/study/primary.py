@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import numpy as np
 
@@ -18,9 +17,13 @@ from saliscope.report.study.derived import (
 from saliscope.report.study.endpoint import endpoint_of
 from saliscope.report.study.sweeps import Goal
 from saliscope.report.study.together import Method, Study
+from saliscope.runs.primary import MAXIMISED, TOP, ScoreNames, swept_rules
+from saliscope.runs.scoring import Combo
 from saliscope.stats import Endpoint
 
 __all__ = ["Primary", "find_primary", "find_reference", "scored_by"]
+
+_FAILING = "was not measured"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +48,14 @@ def find_primary(study: Study, given: str | None = None) -> Primary:
 
     Raises `OptionError` for a score that was not measured.
     """
-    settings = study.runs[0].settings
+    settings, names = study.runs[0].settings, _names(study)
     text = given or settings.primary
-    metric, _, protocol = text.partition("@")
-    protocol = protocol or _only_protocol(study, metric, text)
+    metric, protocol = names.find(text, failing=_FAILING)
     scored = scored_by(study, metric, protocol)
     if not scored.values:
-        raise OptionError(f'the primary score "{text}" was not measured; {_known(study, text)}')
-    declared = text == settings.primary
+        known = [name for name in names.known if name != text]
+        raise OptionError(f'the primary score "{text}" {_FAILING}; {nearest(text, known)}')
+    declared = not given or _is_declared(names, settings.primary, (metric, protocol))
     limit = settings.margin if declared else None
     endpoint = endpoint_of(metric, protocol, margin=limit, primary=declared)
     oracle = any(not study.method(name).trivial for name in scored.near)
@@ -62,23 +65,46 @@ def find_primary(study: Study, given: str | None = None) -> Primary:
     return Primary(f"{metric}@{protocol}", metric, protocol, declared, oracle, endpoint, scored)
 
 
+def _names(study: Study) -> ScoreNames:
+    """The scores that the runs have, by the rules whose curves they have."""
+    swept = {rule for sweeps in study.sweeps for _, rule in sweeps}
+    rules = dict.fromkeys(rule for run in study.runs for rule in swept_rules(run.settings))
+    return ScoreNames(
+        study.combos, tuple(rule for rule in rules if rule in swept), top=not study.several
+    )
+
+
+def _is_declared(names: ScoreNames, declared: str, found: Combo) -> bool:
+    """Whether a score is the one that was declared, both perhaps without the protocol that goes without saying."""
+    try:
+        return names.find(declared, failing=_FAILING) == found
+    except OptionError:
+        return False
+
+
 def find_reference(study: Study) -> Method:
-    """The method that all others are compared with: the one that was declared, or the first."""
-    declared = study.runs[0].settings.reference
+    """The method that all others are compared with: the one that was declared, or the first.
+
+    `evaluate` notes it as it is written among the methods; with its layer filled in it is the same.
+    """
+    run = study.runs[0]
+    declared, layers = run.settings.reference, run.record.resolved["methods"]
     own = [m for m in study.methods if 0 in m.runs]
-    return next((m for m in own if m.spec == declared), own[0])
+    found = [m for m in own if m.spec == declared]
+    found += [m for m in own if layers.get(m.spec, m.spec) == declared]
+    return (found or own)[0]
 
 
 def scored_by(study: Study, metric: str, protocol: str) -> Scored:
     """The scores by a protocol, a threshold that was chosen, or a maximum over all; with those of boxes that know no network."""
     word, _, rule = protocol.partition(":")
-    rule = rule or study.runs[0].settings.rules[0]
-    if metric in get_args(Goal) and metric != "iou":
+    rule = rule or next(iter(swept_rules(study.runs[0].settings)), "")
+    if metric in MAXIMISED:
         goal: Goal = "max-box-acc" if metric == "max-box-acc" else "max-box-acc-v2"
         return _full_box(study, goal).joined(at_thresholds(study, goal, protocol, oracle=True))
     if word in ("chosen", "oracle"):
         return _at_best(study, metric, rule, oracle=word == "oracle")
-    if metric in ("top-1", "top-5"):
+    if metric in TOP:
         return Scored(top_error(study, protocol, int(metric[4:])))
     found = study.values(metric, protocol)
     if not any(not study.method(name).trivial for name in found):
@@ -113,24 +139,3 @@ def _full_box(study: Study, goal: Goal) -> Scored:
     found = Scored(study.values("iou", "box"))
     hits = [as_hits(found, delta).values for delta in deltas]
     return Scored({n: np.mean([h[n] for h in hits], axis=0) for n in found.values})
-
-
-def _only_protocol(study: Study, metric: str, text: str) -> str:
-    found = [protocol for name, protocol in study.combos if name == metric]
-    if metric in get_args(Goal) and metric != "iou":
-        return study.runs[0].settings.rules[0]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise OptionError(
-            f'the primary score "{text}" names no protocol; write METRIC@PROTOCOL: {", ".join(f"{metric}@{p}" for p in found)}'
-        )
-    raise OptionError(f'the primary score "{text}" was not measured; {_known(study, text)}')
-
-
-def _known(study: Study, text: str) -> str:
-    names = [f"{metric}@{protocol}" for metric, protocol in study.combos]
-    if any(study.sweeps):
-        rule = study.runs[0].settings.rules[0]
-        names += ["iou@chosen", "iou@oracle", f"max-box-acc@{rule}", f"max-box-acc-v2@{rule}"]
-    return nearest(text, names)

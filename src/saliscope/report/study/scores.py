@@ -69,9 +69,7 @@ def masks_named(column: str, prefix: str = "") -> pl.Expr:
 def _arrays(rows: pl.DataFrame, images: pl.DataFrame) -> RunScores:
     keys = ["index", "target"]
     units = rows.unique(keys, keep="any").sort(keys).select("id", *keys, "rank", "is_truth")
-    known = images.select(
-        "index", "class", "truth", "predicted", "correct", "share", "instances", "difficult"
-    )
+    known = images.select("index", "class", "truth", "predicted", "correct", "share", "instances")
     units = units.join(known, on="index", how="left", maintain_order="left")
     placed = rows.join(with_places(units), on=keys).with_columns(masks_named("protocol", "mask:"))
     groups = placed.group_by("metric", "protocol", "spec").agg("place", "value")

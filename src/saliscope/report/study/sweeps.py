@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from saliscope.report.study.parts import read_parts, read_table
 from saliscope.report.study.scores import Floats, with_places
 from saliscope.runs import Run
+from saliscope.runs.primary import swept_rules
 from saliscope.runs.run import Role, role_filter
 
 __all__ = ["CENTRE_BOX", "DELTAS", "Aim", "Goal", "Sweep", "read_sweeps"]
@@ -66,8 +67,7 @@ class Sweep:
 
 def read_sweeps(run: Run, units: pl.DataFrame, role: Role) -> Mapping[Job, Sweep]:
     """The sweeps of a run by method and rule, over the rows of `units`; none where the run swept no thresholds."""
-    rules = [*run.settings.rules, *(["wsol"] if run.settings.wsol else [])]
-    jobs = [(spec, rule) for rule in rules for spec in run.methods if run.settings.thresholds]
+    jobs = [(spec, rule) for rule in swept_rules(run.settings) for spec in run.methods]
     wide = max(1, run.settings.thresholds, 1000 if run.settings.wsol else 1)
     at_once = max(1, _HELD // max(1, 2 * 4 * wide * len(units)))
     portions = [[(CENTRE_BOX, "side"), *jobs[:at_once]]]

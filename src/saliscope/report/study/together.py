@@ -168,7 +168,7 @@ def _together(
         )
         for run, own in zip(runs, main, strict=True)
     ]
-    shared = ["key", "id", "class", "label", "share", "instances", "difficult"]
+    shared = ["key", "id", "class", "label", "share", "instances"]
     units = pl.concat([k.select(shared) for k in keyed])
     units = units.unique("key", keep="first", maintain_order=True)
     where = units.select("key", pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
