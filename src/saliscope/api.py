@@ -23,7 +23,15 @@ from saliscope.explainer import ClassTarget, explain_batch, resolve_specs
 from saliscope.explanation import Explanation, boxes_of
 from saliscope.images import ImageSource, load_image
 from saliscope.localization import Protocol, parse_protocol
-from saliscope.methods import Method, MethodSpec, check_head, make_method, map_batch, parse_method
+from saliscope.methods import (
+    Method,
+    MethodSpec,
+    check_head,
+    layers_of,
+    make_method,
+    map_batch,
+    parse_method,
+)
 from saliscope.models import Model, layer_name, load_model, logits_of, recommended_layer
 
 if TYPE_CHECKING:
@@ -254,8 +262,8 @@ def attribute(
     its prepared copy). `inputs` is a tensor (B, C, H, W), or a tuple or dict of arguments. `target` is None (the largest
     logit), an int, B ints or a LongTensor (B,): the maps are float32 (B, h, w), signed unless the method's ReLU is on, on
     the device of the inputs; a LongTensor (B, K): (B, K, h, w); or a function from the network's output to scalars (B,).
-    `layer` is a name, a module, None for the recommended one, or a list of them: then a dict by the names given.
-    `options` are the method's own fields (`relu=False`), checked.
+    `layer` is a name, a module, None for the recommended one, or a list of them: then a dict by the names given. A name
+    like "layer3+layer4" makes one map of both layers. `options` are the method's own fields (`relu=False`), checked.
 
     Raises `LayerError`, `MethodError`, `TargetError`, `ModelError`. Nothing is left behind: no hooks, flags, gradients.
     """
@@ -266,7 +274,7 @@ def attribute(
     own = module.module if isinstance(module, Model) else unwrap(module)
     facts = _survey_if_needed(module, own, inputs, spec, wanted)
     specs = [_resolved(own, facts, spec, given) for given in wanted]
-    names = list(dict.fromkeys(s.layer for s in specs if s.layer is not None))
+    names = layers_of(specs)
     if isinstance(module, Model):
         network = module.network(names)
     else:
@@ -325,7 +333,7 @@ def _resolved(
     given = given if given is not None else spec.layer
     if not method.on_layer:
         return MethodSpec(method)
-    named = layer_name(own, given) if given is not None else None
+    named = _names(own, given) if given is not None else None
     if method.reads == "head" and facts is not None:
         check_head(facts, method, named)
         assert facts.head is not None
@@ -333,6 +341,13 @@ def _resolved(
     if named is None and facts is not None:
         named = recommended_layer(own, facts)
     return MethodSpec(method, named)
+
+
+def _names(own: nn.Module, given: LayerLike) -> str:
+    """The native name of a layer, or those of several written with "+"."""
+    if isinstance(given, nn.Module):
+        return layer_name(own, given)
+    return "+".join(layer_name(own, name) for name in given.split("+"))
 
 
 def _key(given: LayerLike | None, spec: MethodSpec) -> str:

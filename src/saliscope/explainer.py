@@ -17,7 +17,7 @@ from saliscope.explanation import Explanation, Target
 from saliscope.frames import Frame
 from saliscope.images import Photo
 from saliscope.localization import status_of
-from saliscope.methods import BatchMaps, MethodSpec, check_head, map_batch
+from saliscope.methods import BatchMaps, MethodSpec, check_head, layers_of, map_batch
 from saliscope.models import Model, recommended_layer
 
 __all__ = ["ClassTarget", "explain_batch", "resolve_specs"]
@@ -52,7 +52,7 @@ def _resolve(model: Model, spec: MethodSpec) -> MethodSpec:
     method = spec.method
     if not method.on_layer:
         return spec
-    named = model.layer_name(spec.layer) if spec.layer is not None else None
+    named = "+".join(model.layer_name(name) for name in spec.layers) or None
     if method.reads == "head":
         check_head(model.survey, method, named)
         head = model.survey.head
@@ -79,9 +79,7 @@ def explain_batch(
     """
     if space not in get_args(TargetSpace):
         raise OptionError(f'target space "{space}" is unknown; use "logit" or "probability"')
-    network = model.network(
-        [s.layer for s in specs if s.layer is not None]
-    )  # made before the clock
+    network = model.network(layers_of(specs))  # made before the clock
     start = time.perf_counter()
     batch, frames = model.inputs(photos) if inputs is None else inputs
     maps = map_batch(

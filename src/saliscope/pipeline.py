@@ -16,7 +16,7 @@ from saliscope.explainer import ClassTarget, explain_batch
 from saliscope.explanation import Explanation
 from saliscope.frames import Frame
 from saliscope.images import Photo, image_size, load_image
-from saliscope.methods import MethodSpec
+from saliscope.methods import MethodSpec, layers_of
 from saliscope.models import Model
 from saliscope.runs.stream import Steps, cores, each_or_all, overlapped, works_beside
 
@@ -74,7 +74,7 @@ def explain_files(
     classes or beside a target, `MethodError` for CAM of a probability.
     """
     _check(model, specs, batch_size, target=target, top=top, space=space)
-    model.network([s.layer for s in specs if s.layer is not None])  # not inside the first batch
+    model.network(layers_of(specs))  # not inside the first batch
 
     def explain(batch: list[_Ready]) -> list[Outcome[list[Explanation]]]:
         inputs = torch.cat([r.inputs for r in batch]), [r.frame for r in batch]
@@ -120,9 +120,10 @@ def _check(
             f"the top {top} of {model.num_classes} classes cannot be explained; ask for 1 to {model.num_classes}"
         )
     for spec in specs:
-        if spec.method.reads == "head" and space != "logit":
+        why = spec.method.logits_only
+        if why and space != "logit":
             raise MethodError(
-                f"{spec.method.title} reads the weights of a class, so it explains a logit, not a {space}; use grad-cam"
+                f"{spec.method.title} {why}, so it explains a logit, not a {space}; use grad-cam"
             )
 
 

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 import saliscope as sc
-from saliscope.engine import Network, shadow
+from saliscope.engine import Network, shadow, survey
 from saliscope.errors import LayerError, ModelError
 from saliscope.models import logits_of
 
@@ -416,3 +416,47 @@ def test_float16_sums_do_not_overflow():
     )
     assert maps.isfinite().all()
     assert 0.35 < float(maps.mean()) < 0.45  # 4 channels x 100 x 1e-3
+
+
+def test_gradients_of_some_layers_are_those_of_all(nets, batch):
+    net = Network(shadow(nets.deep_head()), read=logits_of)
+    with torch.enable_grad():
+        found = net.capture(batch, ["features.0", "features.2"])
+        every = found.gradients(found.logits[:, 1])
+        one = found.gradients(found.logits[:, 1], layers=["features.2"], last=True)
+    assert list(one) == ["features.2"]
+    assert torch.equal(one["features.2"], every["features.2"])
+
+
+def test_curvature_is_the_hessian_times_the_activation(nets, batch):
+    """Of each layer by itself, though the layers lie behind one another."""
+    module = nets.deep_head().double()
+    net = Network(shadow(module), read=logits_of)
+    layers = ["features.2", "features.4"]
+    with torch.enable_grad():
+        found = net.capture(batch.double(), layers, curvature=True)
+        scores = found.logits.log_softmax(1)[:, 1]
+        gradients, bent = found.curvature(scores)
+        again, _ = found.curvature(scores, layers=["features.4"], last=True)
+    assert list(bent) == list(gradients) == layers
+    assert torch.equal(again["features.4"], gradients["features.4"])
+    a = found.activations["features.4"][:1]
+
+    def score(flat):
+        h = F.adaptive_avg_pool2d(flat.view(a.shape), 4).flatten(1)
+        return module.classifier(h).log_softmax(1)[0, 1]
+
+    hessian = torch.autograd.functional.hessian(score, a.flatten())
+    expected = (hessian @ a.flatten()).view(a.shape)[0]
+    torch.testing.assert_close(bent["features.4"][0], expected)
+    assert float(expected.abs().max()) > 0
+    assert not bent["features.4"].requires_grad
+
+
+def test_a_capture_for_curvature_keeps_its_graph_at_a_pooling_and_linear_head(nets, batch):
+    net = nets.gap()
+    network = Network(shadow(net), read=logits_of, survey=survey(net, batch, read=logits_of))
+    with torch.enable_grad():
+        found = network.capture(batch, ["act2"], of_logits=True, curvature=True)
+        _, bent = found.curvature(found.logits[:, 1])
+    assert float(bent["act2"].abs().max()) == 0

@@ -7,9 +7,18 @@ import psutil
 import pytest
 
 import saliscope as sc
+from saliscope.methods import METHODS
 
-METHODS = ["cam", "grad-cam", "grad-cam@conv1", "grad-cam@bn1:relu=false", "random", "edges",
-           "centre", "grad-cam:sign=negative"]  # fmt: skip
+SPECS = [
+    "grad-cam",
+    "grad-cam@conv1",
+    "grad-cam@bn1:relu=false",
+    "grad-cam:sign=negative",
+    "layer-cam@conv1+act2",
+]
+SPECS += [
+    name if kind.reads in ("inputs", "head") else f"{name}@bn1" for name, kind in METHODS.items()
+]
 
 
 def resident() -> float:
@@ -27,7 +36,7 @@ def growth(nets, count: int) -> float:
     for i in range(count):
         if i == 100:
             start = resident()
-        found = sc.explain(model, images[i % 7], METHODS[i % 8], target=i % 5)
+        found = sc.explain(model, images[i % 7], SPECS[i % len(SPECS)], target=i % 5)
         assert np.isfinite(found.heatmap()).all()
         found.box()
         if i % 10 == 0:

@@ -2,7 +2,19 @@ import pytest
 import torch
 
 from saliscope.errors import MethodError
-from saliscope.methods import CAM, METHODS, Edges, GradCAM, MethodSpec, make_method, parse_method
+from saliscope.methods import (
+    CAM,
+    KPCACAM,
+    METHODS,
+    Edges,
+    GradCAM,
+    GradCAMPlusPlus,
+    LayerCAM,
+    MethodSpec,
+    layers_of,
+    make_method,
+    parse_method,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +27,12 @@ from saliscope.methods import CAM, METHODS, Edges, GradCAM, MethodSpec, make_met
         ("grad-cam:relu=no:sign=negative", MethodSpec(GradCAM(relu=False, sign="negative"))),
         ("cam:relu=True", MethodSpec(CAM(relu=True))),
         ("edges:pool=2", MethodSpec(Edges(pool=2))),
+        ("grad-cam++@a", MethodSpec(GradCAMPlusPlus(), "a")),
+        ("layer-cam@a.1+b+c", MethodSpec(LayerCAM(), "a.1+b+c")),
+        (
+            "kpca-cam@a:kernel=linear:gamma=0.5",
+            MethodSpec(KPCACAM(kernel="linear", gamma=0.5), "a"),
+        ),
     ],
 )
 def test_a_method_is_written_one_way(text, spec):
@@ -45,6 +63,8 @@ def test_a_layer_given_beside_the_text():
         ("gradcam", 'method "gradcam" is unknown; nearest: "grad-cam"'),
         ("", 'method "" is unknown'),
         ("grad-cam@", 'names no layer after "@"'),
+        ("grad-cam@a+", 'names no layer beside a "\\+"; write "grad-cam@LAYER\\+LAYER"'),
+        ("grad-cam@+a", 'names no layer beside a "\\+"'),
         ("random@layer4", 'random is not read from a layer; write "random"'),
         ("grad-cam:rleu=true", 'grad-cam has no option "rleu"; nearest: "relu"'),
         ("grad-cam:relu", '"relu" in "grad-cam:relu" is no option; write'),
@@ -82,12 +102,16 @@ def test_values_are_read_as_the_options_type():
 
 
 def test_every_method_states_its_facts():
-    assert list(METHODS) == ["cam", "grad-cam", "random", "centre", "edges"]
+    assert list(METHODS) == [
+        *("cam", "grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam", "eigen-cam"),
+        *("eigen-grad-cam", "kpca-cam", "fem", "finer-cam", "shapley-cam", "refine-cam"),
+        *("random", "centre", "edges"),
+    ]
     for name, kind in METHODS.items():
         method = kind()
         assert str(method) == method.name == name
         assert method.options() == {}
-        assert method.on_layer is (name in ("cam", "grad-cam"))
+        assert method.on_layer is (method.family == "one capture")
         for fact in ("title", "family", "passes", "paper", "equation"):
             assert getattr(method, fact)
         assert isinstance(method.class_discriminative, bool)
@@ -99,3 +123,9 @@ def test_finish_applies_the_methods_own_relu():
     assert GradCAM(relu=False).finish(values).tolist() == [-1.0, 2.0]
     assert CAM().finish(values).tolist() == [-1.0, 2.0]
     assert Edges().finish(values).tolist() == [-1.0, 2.0]
+
+
+def test_layers_are_read_from_the_text_once_each():
+    specs = [parse_method(s) for s in ("grad-cam@b+a", "random", "fem@a", "cam")]
+    assert [s.layers for s in specs] == [("b", "a"), (), ("a",), ()]
+    assert layers_of(specs) == ["b", "a"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -62,28 +62,50 @@ class Recorder:
         return {n for n, t in tensors.items() if t is not None and t._version != self.versions[n]}
 
 
+class _Differentiate(Protocol):
+    """Gradients at some layers and, where `curved`, Hessians applied to activations."""
+
+    def __call__(
+        self, scores: Tensor, names: Sequence[str], *, last: bool, curved: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Capture:
     """Activations and logits of one batch at several layers, from one forward pass.
 
     `activations` maps each layer to its output, (B, C, h, w), on the network's device and in its precision; `output` is
-    what the network returned and `logits` the (B, N) read from it. `inputs` is the batch it was given. `gradients`
-    differentiates any scalars made from `output` or `logits`, as often as wanted.
+    what the network returned and `logits` the (B, N) read from it. `inputs` is the batch it was given. `gradients` and
+    `curvature` differentiate any scalars made from `output` or `logits`, as often as wanted.
     """
 
     inputs: Any
     output: Any
     logits: Tensor
     activations: dict[str, Tensor]
-    _differentiate: Callable[[Tensor, bool], dict[str, Tensor]]
+    _differentiate: _Differentiate
 
-    def gradients(self, scores: Tensor, *, last: bool = False) -> dict[str, Tensor]:
-        """Differentiate one scalar per image, (B,), by every layer: (B, C, h, w) each, in one backward pass.
+    def gradients(
+        self, scores: Tensor, *, layers: Iterable[str] | None = None, last: bool = False
+    ) -> dict[str, Tensor]:
+        """Differentiate one scalar per image, (B,), by `layers` (None: all): (B, C, h, w) each, in one backward pass.
 
         `last` frees the graph. Raises `LayerError` where no gradient arrives: the scalar does not depend on the layer,
         or the network cuts the graph between them.
         """
-        return self._differentiate(scores, last)
+        names = list(self.activations if layers is None else layers)
+        return self._differentiate(scores, names, last=last, curved=False)[0]
+
+    def curvature(
+        self, scores: Tensor, *, layers: Iterable[str] | None = None, last: bool = False
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The gradients, and for each layer the Hessian of the scalar applied to the layer's own activation, (B, C, h, w).
+
+        Costs the backward pass, once more in reverse for each layer. Needs a capture made with `curvature=True`. Zeros
+        where the network is linear in pieces behind the layer.
+        """
+        names = list(self.activations if layers is None else layers)
+        return self._differentiate(scores, names, last=last, curved=True)
 
 
 def recorded(
@@ -98,28 +120,57 @@ def recorded(
                 f'layer "{name}" never ran in this pass; choose one that `saliscope layers` lists'
             )
         kept[name] = as_grid(recorder.kept[name], size, layer=name)
-    leaves = [leaf for name in kept if (leaf := first_tensor(recorder.kept[name])) is not None]
+    leaves = {n: leaf for n in kept if (leaf := first_tensor(recorder.kept[n])) is not None}
 
-    def differentiate(scores: Tensor, last: bool) -> dict[str, Tensor]:
+    def differentiate(
+        scores: Tensor, names: Sequence[str], *, last: bool, curved: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        wanted = [leaves[n] for n in names]
         with torch.inference_mode(mode=False):
-            gradients: tuple[Tensor | None, ...] = (None,)
+            found: Sequence[Tensor | None] = [None] * len(wanted)
             if scores.requires_grad:
-                gradients = torch.autograd.grad(
-                    scores.sum(), leaves, retain_graph=not last, allow_unused=True
+                found = torch.autograd.grad(
+                    scores.sum(),
+                    wanted,
+                    retain_graph=curved or not last,
+                    create_graph=curved,
+                    allow_unused=True,
                 )
-        for name, gradient in zip(kept, gradients, strict=False):
-            if gradient is None:
-                raise LayerError(
-                    f'no gradient arrives at layer "{name}": the target does not depend on it, or the network cuts '
-                    "the graph (no_grad, detach) between them"
-                )
-        return {
-            name: as_grid(gradient, size, layer=name)
-            for name, gradient in zip(kept, gradients, strict=True)
-        }
+            arrived = [_arrived(g, n) for g, n in zip(found, names, strict=True)]
+            bent = _bent(arrived, wanted, last=last) if curved else []
+        return _grids(names, arrived, size), _grids(names, bent, size)
 
     activations = {name: grid.detach() for name, grid in kept.items()}
     return Capture(inputs, output, logits, activations, differentiate)
+
+
+def _arrived(gradient: Tensor | None, layer: str) -> Tensor:
+    if gradient is None:
+        raise LayerError(
+            f'no gradient arrives at layer "{layer}": the target does not depend on it, or the network cuts '
+            "the graph (no_grad, detach) between them"
+        )
+    return gradient
+
+
+def _bent(gradients: Sequence[Tensor], leaves: Sequence[Tensor], *, last: bool) -> list[Tensor]:
+    """The Hessian at each leaf applied to the leaf itself: the gradient, which has a graph, differentiated once more."""
+    found = []
+    for i, (gradient, leaf) in enumerate(zip(gradients, leaves, strict=True)):
+        bent: tuple[Tensor | None, ...] = (None,)
+        if gradient.requires_grad:
+            keep = not last or i + 1 < len(leaves)
+            bent = torch.autograd.grad(
+                gradient, leaf, leaf.detach(), retain_graph=keep, allow_unused=True
+            )
+        found.append(torch.zeros_like(leaf) if bent[0] is None else bent[0])
+    return found
+
+
+def _grids(
+    names: Sequence[str], tensors: Sequence[Tensor], size: tuple[int, int] | None
+) -> dict[str, Tensor]:
+    return {n: as_grid(t.detach(), size, layer=n) for n, t in zip(names, tensors, strict=False)}
 
 
 def closed_form(
@@ -134,9 +185,12 @@ def closed_form(
     activations = {n: as_grid(recorder.kept[n], size, layer=n) for n in layers}
     leaf = logits.detach().requires_grad_(True)
 
-    def differentiate(scores: Tensor, last: bool) -> dict[str, Tensor]:
+    def differentiate(
+        scores: Tensor, names: Sequence[str], *, last: bool, curved: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        assert not curved, "a capture for second derivatives keeps its graph"
         with torch.inference_mode(mode=False):
             (by_logits,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=not last)
-        return {name: head.gradient(by_logits, grid) for name, grid in activations.items()}
+        return {name: head.gradient(by_logits, activations[name]) for name in names}, {}
 
     return Capture(inputs, output, leaf, activations, differentiate)

@@ -51,18 +51,25 @@ class Network:
         self._lock = threading.Lock()
 
     def capture(
-        self, inputs: Any, layers: Sequence[str], *, gradients: bool = True, of_logits: bool = False
+        self,
+        inputs: Any,
+        layers: Sequence[str],
+        *,
+        gradients: bool = True,
+        of_logits: bool = False,
+        curvature: bool = False,
     ) -> Capture:
         """Run one forward pass and record `layers` (names of modules).
 
         `inputs` is a tensor, or a tuple or dict of arguments; it is copied, never changed. With `gradients` false the
         capture cannot be differentiated and costs a plain forward pass. `of_logits` promises that only functions of
-        `Capture.logits` will be differentiated, which a pooling + linear head answers without a backward pass. Works
+        `Capture.logits` will be differentiated, which a pooling + linear head answers without a backward pass; not where
+        `curvature` will be asked, which needs a graph. Works
         inside `no_grad` and `inference_mode`, and leaves the thread's grad mode as it was. Raises `LayerError` for
         layers that never run, run twice, or return no grid.
         """
         self._listen(layers)
-        head = self.head if of_logits and gradients and layers else None
+        head = self.head if of_logits and gradients and layers and not curvature else None
         if head is not None and not set(layers) <= set(head.layers):
             head = None
         graph = gradients and head is None

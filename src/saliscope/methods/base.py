@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from saliscope.errors import MethodError
+from saliscope.methods.layers import average
 
-__all__ = ["Evidence", "Method"]
+__all__ = ["Evidence", "Method", "Scalar", "weighted_sum"]
+
+Scalar = Callable[[Tensor, Tensor], Tensor]
+"""A scalar (B,) of a method's own, from the logits (B, N) and one class (B,) for each image; equal ones share a pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,28 +25,82 @@ class Evidence:
     """What one capture holds for one layer and one target of each image; maps are made from this and nothing else.
 
     `inputs` is the batch (B, C, H, W) in float32. `activation` and `gradient` are (B, C, h, w), in the network's
-    precision, None where the method asked for neither; `class_weights` (B, C) are the head's weights for the target.
+    precision, None where the method asked for neither; `class_weights` (B, C) are the head's weights for the target, and
+    `curvature` (B, C, h, w) is the Hessian of the target applied to the activation. What several methods compute from
+    these is computed once: `a` and `g`, both in float32 so that half precision cannot overflow, and what follows them.
     """
 
     inputs: Tensor
     activation: Tensor | None = None
     gradient: Tensor | None = None
     class_weights: Tensor | None = None
+    curvature: Tensor | None = None
+
+    @cached_property
+    def a(self) -> Tensor:
+        """The activation in float32 (B, C, h, w); raises `MethodError` where the capture holds none."""
+        return _held(self.activation, "a layer").float()
+
+    @cached_property
+    def g(self) -> Tensor:
+        """The gradient in float32 (B, C, h, w); raises `MethodError` where the capture holds none."""
+        return _held(self.gradient, "gradients").float()
+
+    @cached_property
+    def product(self) -> Tensor:
+        """Gradient times activation, cell by cell, (B, C, h, w)."""
+        return self.g * self.a
+
+    @cached_property
+    def positive(self) -> Tensor:
+        """The positive part of the gradient, (B, C, h, w)."""
+        return self.g.relu()
+
+    @cached_property
+    def mean_gradient(self) -> Tensor:
+        """The spatial mean of each channel's gradient, Grad-CAM's weights (B, C)."""
+        return self.g.mean((2, 3))
+
+    @cached_property
+    def averaged(self) -> Tensor:
+        """The activation weighted by the mean gradient: Grad-CAM's map (B, h, w) before any ReLU."""
+        return weighted_sum(self.mean_gradient, self.a)
+
+    @cached_property
+    def total(self) -> Tensor:
+        """The sum of each channel's activation over the cells, (B, C)."""
+        return self.a.sum((2, 3))
+
+    def made_by(self, method: Method) -> Tensor:
+        """The signed map (B, h, w) of a method, made once however many ask for it."""
+        if method not in self._made:
+            self._made[method] = method.signed_map(self)
+        return self._made[method]
+
+    @cached_property
+    def size(self) -> Tensor:
+        """The sum of each channel's absolute activation over the cells, (B, C)."""
+        return self.total if bool(self.a.amin() >= 0) else self.a.abs().sum((2, 3))
+
+    @cached_property
+    def _made(self) -> dict[Method, Tensor]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """A way to make maps. Class attributes state its facts; fields are the options a user may set.
 
-    `reads` names what it needs of a capture: nothing but the `inputs`, the `head` of a pooling + linear network, or the
-    `gradients` at a layer. `class_discriminative`: another target gives another map. `signed`: values below zero speak
-    against the target. `passes`: what it costs. `paper` and `equation` say where it is defined.
+    `reads` names what it needs of a capture: nothing but the `inputs`, the `head` of a pooling + linear network, the
+    `activations` of a layer, their `gradients` too, or also the `curvature` (a second backward pass).
+    `class_discriminative`: another target gives another map. `signed`: values below zero speak against the target.
+    `passes`: what it costs. `paper` and `equation` say where it is defined.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     family: ClassVar[str]
-    reads: ClassVar[Literal["inputs", "head", "gradients"]]
+    reads: ClassVar[Literal["inputs", "head", "activations", "gradients", "curvature"]]
     class_discriminative: ClassVar[bool]
     signed: ClassVar[bool]
     passes: ClassVar[str]
@@ -50,6 +111,21 @@ class Method(ABC):
     def on_layer(self) -> bool:
         """Whether a map is read from a layer of the network."""
         return self.reads != "inputs"
+
+    @property
+    def logits_only(self) -> str:
+        """Why the method explains nothing but class logits, as the rest of a sentence; empty where it explains anything."""
+        if self.reads == "head":
+            return "reads the weights of a class"
+        return "makes a score of all class logits" if self.scalar() is not None else ""
+
+    def scalar(self) -> Scalar | None:
+        """The scalar this method differentiates in place of the target's own; None for the target as it is."""
+        return None
+
+    def fuse(self, maps: Sequence[Tensor]) -> Tensor:
+        """Make one map of those of several layers, finest grid first or not: (B, h_i, w_i) each to (B, h, w)."""
+        return average(maps)
 
     @abstractmethod
     def signed_map(self, evidence: Evidence) -> Tensor:
@@ -74,6 +150,17 @@ def needed(value: Tensor | None, what: str, method: Method) -> Tensor:
     if value is None:
         raise MethodError(f"{method.title} needs {what}, and this capture holds none")
     return value
+
+
+def _held(value: Tensor | None, what: str) -> Tensor:
+    if value is None:
+        raise MethodError(f"this map needs {what}, and the capture holds none")
+    return value
+
+
+def weighted_sum(weights: Tensor, activation: Tensor) -> Tensor:
+    """sum_k w_k A^k: channel weights (B, C) over a grid (B, C, h, w), giving (B, h, w), in float32."""
+    return torch.einsum("bc,bchw->bhw", weights.float(), activation.float())
 
 
 def _text(value: object) -> str:

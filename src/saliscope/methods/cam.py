@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from saliscope.methods.base import Evidence, Method, needed
+from saliscope.methods.base import Evidence, Method, needed, weighted_sum
 
 __all__ = ["CAM"]
 
@@ -36,4 +35,4 @@ class CAM(Method):
     def signed_map(self, evidence: Evidence) -> Tensor:
         features = needed(evidence.activation, "the last feature map", self)
         weights = needed(evidence.class_weights, "a pooling + linear head", self)
-        return torch.einsum("bc,bchw->bhw", weights.float(), features.float())
+        return weighted_sum(weights, features)

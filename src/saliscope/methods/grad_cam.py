@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from saliscope.methods.base import Evidence, Method, needed
@@ -36,8 +35,6 @@ class GradCAM(Method):
     sign: Literal["positive", "negative"] = "positive"
 
     def signed_map(self, evidence: Evidence) -> Tensor:
-        activation = needed(evidence.activation, "a layer", self)
-        gradient = needed(evidence.gradient, "gradients", self)
-        alpha = gradient.mean((2, 3), dtype=torch.float32)
-        signed = torch.einsum("bc,bchw->bhw", alpha, activation.float())
-        return -signed if self.sign == "negative" else signed
+        needed(evidence.activation, "a layer", self)
+        needed(evidence.gradient, "gradients", self)
+        return -evidence.averaged if self.sign == "negative" else evidence.averaged

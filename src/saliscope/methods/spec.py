@@ -1,27 +1,40 @@
-"""The one way a method is written: `name`, `name@layer`, `name@layer:option=value`."""
+"""The one way a method is written: `name`, `name@layer`, `name@layer+layer`, `name@layer:option=value`."""
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from saliscope.errors import MethodError, nearest
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
+from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.fem import FEM
+from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.shapley_cam import ShapleyCAM
+from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
 from saliscope.methods.trivial import Centre, Edges, Random
+from saliscope.methods.weighted import GradCAMPlusPlus, XGradCAM
 
-__all__ = ["METHODS", "MethodSpec", "make_method", "parse_method"]
+__all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 
-METHODS: dict[str, type[Method]] = {m.name: m for m in (CAM, GradCAM, Random, Centre, Edges)}
+_ALL: tuple[type[Method], ...] = (
+    *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
+    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges),
+)
+METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""
 
 
 @dataclass(frozen=True)
 class MethodSpec:
     """A method with its options, and the layer it is read from (None: the one recommended for the network).
+
+    Several layers are written `layer3+layer4`; their maps become one (see `Method.fuse`).
 
     >>> spec = parse_method("grad-cam@layer4:relu=false")
     >>> spec.method.relu, spec.layer, str(spec)
@@ -33,9 +46,19 @@ class MethodSpec:
     written: str | None = field(default=None, compare=False)
     """The layer as the user wrote it, where that is an alias; results show it."""
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers read; none where the method has no layer, or it is yet to be recommended."""
+        return tuple(self.layer.split("+")) if self.layer else ()
+
     def __str__(self) -> str:
         name, *options = str(self.method).split(":")
         return ":".join([f"{name}@{self.layer}" if self.layer else name, *options])
+
+
+def layers_of(specs: Iterable[MethodSpec]) -> list[str]:
+    """The layers that all of `specs` read, each once, in order."""
+    return list(dict.fromkeys(name for spec in specs for name in spec.layers))
 
 
 def parse_method(text: str | Method | MethodSpec, *, layer: str | None = None) -> MethodSpec:
@@ -56,6 +79,8 @@ def parse_method(text: str | Method | MethodSpec, *, layer: str | None = None) -
     name, at, written_layer = head.partition("@")
     if at and not written_layer:
         raise MethodError(f'"{text}" names no layer after "@"; write "{name}@LAYER" or "{name}"')
+    if "" in written_layer.split("+") and written_layer:
+        raise MethodError(f'"{text}" names no layer beside a "+"; write "{name}@LAYER+LAYER"')
     method = make_method(name, dict(_assignment(a, text) for a in assignments))
     if written_layer and not method.on_layer:
         raise MethodError(

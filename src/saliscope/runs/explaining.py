@@ -18,7 +18,7 @@ from saliscope.explainer import explain_batch
 from saliscope.explanation import Explanation
 from saliscope.frames import Frame
 from saliscope.images import Photo
-from saliscope.methods import MethodSpec
+from saliscope.methods import MethodSpec, layers_of
 from saliscope.runs.selection import Unit
 from saliscope.runs.stream import Steps, cores, each_or_all, overlapped, works_beside
 from saliscope.runs.subject import Subject
@@ -72,7 +72,7 @@ def explain_units(
     that cannot be read or explained is a row that says why. Raises what nothing can be done about: a bug, a network that
     fails on everything.
     """
-    layers = [s.layer for s in subject.specs if s.layer is not None]
+    layers = layers_of(subject.specs)
     subject.model.network(layers)  # made before the first batch
     taken: list[Unit] = []
 

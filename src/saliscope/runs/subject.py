@@ -67,10 +67,11 @@ def open_subject(
     network = _load(settings) if model is None else model
     names = _methods(settings, network)
     specs = resolve_specs(network, [parse_method(m) for m in names])
-    if settings.target_space != "logit" and any(s.method.reads == "head" for s in specs):
-        raise MethodError(
-            f"cam reads the weights of a class, so it explains a logit, not a {settings.target_space}; use grad-cam"
-        )
+    for spec in specs:
+        if settings.target_space != "logit" and spec.method.logits_only:
+            raise MethodError(
+                f"{spec.method.name} {spec.method.logits_only}, so it explains a logit, not a {settings.target_space}; use grad-cam"
+            )
     firsts: dict[MethodSpec, str] = {}
     for name, spec in zip(names, specs, strict=True):
         firsts.setdefault(spec, name)

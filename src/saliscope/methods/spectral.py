@@ -1,0 +1,169 @@
+"""Maps along the first principal component of what a layer holds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from saliscope.errors import MethodError
+from saliscope.methods.base import Evidence, Method
+from saliscope.methods.leading import leading_cells, leading_vector
+
+__all__ = ["KPCACAM", "EigenCAM", "EigenGradCAM"]
+
+_KERNEL_NUMBERS = 10_000_000  # of the kernel matrices held at a time: 40 MB
+
+
+@dataclass(frozen=True, kw_only=True)
+class EigenCAM(Method):
+    """The activations projected on their first principal component, whatever the class.
+
+    The cells' activation vectors are the rows of a matrix O (hw x C), not centred, as in the paper; its first right
+    singular vector v gives the map O v. A singular vector has no sign of its own: here the map agrees with the sum of the
+    channels (their inner product is positive), so that bright means active. `centred=true` subtracts each channel's mean
+    first, as the library grad-cam does. O is applied to vectors; it is never decomposed.
+    """
+
+    name: ClassVar = "eigen-cam"
+    title: ClassVar = "Eigen-CAM"
+    family: ClassVar = "one capture"
+    reads: ClassVar[Literal["activations"]] = "activations"
+    class_discriminative: ClassVar = False
+    signed: ClassVar = True
+    passes: ClassVar = "1 forward"
+    paper: ClassVar = "Muhammad and Yeasin 2020, Eigen-CAM"
+    equation: ClassVar = "M = O v₁,  O = U Σ Vᵀ,  O = A as (hw, C)"
+
+    centred: bool = False
+    relu: bool = False
+
+    def signed_map(self, evidence: Evidence) -> Tensor:
+        return _projection(evidence.a, centred=self.centred)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EigenGradCAM(Method):
+    """Gradient times activation, projected on its first principal component: Eigen-CAM for a class.
+
+    No paper: the author of the library grad-cam made it. Not centred, as Eigen-CAM; the sign is that of the channel sum,
+    which here is HiResCAM, so bright means evidence for the class.
+    """
+
+    name: ClassVar = "eigen-grad-cam"
+    title: ClassVar = "Eigen-Grad-CAM"
+    family: ClassVar = "one capture"
+    reads: ClassVar[Literal["gradients"]] = "gradients"
+    class_discriminative: ClassVar = True
+    signed: ClassVar = True
+    passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
+    paper: ClassVar = "Gildenblat 2021, the library grad-cam, after Eigen-CAM"
+    equation: ClassVar = "M = O v₁,  O = U Σ Vᵀ,  O = (∂y/∂A) ⊙ A as (hw, C)"
+
+    centred: bool = False
+    relu: bool = False
+
+    def signed_map(self, evidence: Evidence) -> Tensor:
+        return _projection(evidence.product, centred=self.centred, plain=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KPCACAM(Method):
+    """Eigen-CAM with a kernel: the first component of kernel principal component analysis over the cells.
+
+    `kernel` compares the activation vectors of two cells, each less the mean over the cells: "rbf" exp(-γ |x - y|²),
+    "sigmoid" tanh(γ x·y + 1) or "linear" x·y. `gamma` 0 stands for 1 / C. Kernel matrices are centred, as always in this
+    analysis; the sign is that of Eigen-CAM. Takes (hw)² numbers for an image: 40 MB at 56 x 56 cells.
+    """
+
+    name: ClassVar = "kpca-cam"
+    title: ClassVar = "KPCA-CAM"
+    family: ClassVar = "one capture"
+    reads: ClassVar[Literal["activations"]] = "activations"
+    class_discriminative: ClassVar = False
+    signed: ClassVar = True
+    passes: ClassVar = "1 forward"
+    paper: ClassVar = "Karmani et al. 2024, KPCA-CAM"
+    equation: ClassVar = "M = √λ₁ u₁,  K u₁ = λ₁ u₁,  K the centred kernel matrix of the cells"
+
+    kernel: Literal["rbf", "sigmoid", "linear"] = "rbf"
+    gamma: float = 0.0
+    relu: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gamma < float("inf"):
+            raise MethodError(f"kpca-cam:gamma is positive, or 0 for 1 / C; got {self.gamma}")
+
+    def signed_map(self, evidence: Evidence) -> Tensor:
+        a = evidence.a
+        together = max(1, _KERNEL_NUMBERS // a[0, 0].numel() ** 2)
+        return torch.cat([self._of_few(few) for few in torch.split(a, together)])
+
+    def _of_few(self, a: Tensor) -> Tensor:
+        cells = _centred(_cells(a))
+        kernel = self._kernel(cells)
+        rows = kernel.mean(2, keepdim=True)
+        kernel.sub_(rows).sub_(rows.mT).add_(rows.mean(1, keepdim=True))
+        return _signed(_along(kernel, leading_vector(kernel)), cells.sum(2)).view(-1, *a.shape[2:])
+
+    def _kernel(self, cells: Tensor) -> Tensor:
+        """Kernel values less a constant, which centring takes away: float32 would round small differences off."""
+        gamma = self.gamma or 1 / cells.shape[2]
+        if self.kernel == "linear":
+            return cells @ cells.mT
+        if self.kernel == "sigmoid":  # tanh(x + 1) - tanh(1)
+            bent, one = (cells @ cells.mT).mul_(gamma).tanh_(), math.tanh(1)
+            return bent.mul_(1 - one**2) / (bent * (one / (1 - one**2))).add_(1)
+        squares = cells.square().sum(2)
+        both = squares[:, :, None] + squares[:, None]
+        # -gamma |x - y|^2, in one product; rounding may leave it above 0
+        exponent = torch.baddbmm(both, cells, cells.mT, beta=-gamma, alpha=2 * gamma)
+        return exponent.clamp_(max=0).expm1_()
+
+
+def _projection(values: Tensor, *, centred: bool, plain: bool = True) -> Tensor:
+    """Cells (B, C, h, w) along the first right singular vector of the matrix they make, (B, h, w)."""
+    cells = _cells(values)
+    if centred:
+        cells = _centred(cells)
+    channel_sum = cells.sum(2)
+    finite = channel_sum.isfinite().all(1, keepdim=True)
+    if not bool(finite.all()):
+        cells = cells.where(finite[..., None], cells.new_zeros(()))
+    along = leading_cells(cells, plain=plain)
+    strength = along.abs().amax(1)
+    if not bool(((strength > 1e-10) & (strength < 1e15)).all()):  # squares may have left float32
+        largest = cells.abs().amax((1, 2), keepdim=True)
+        scale = largest.where(largest > 0, largest.new_ones(()))
+        along = leading_cells(cells / scale, plain=plain) * scale[..., 0]
+    along = _signed(along, channel_sum).where(finite, along.new_full((), float("nan")))
+    return along.view(-1, *values.shape[2:])
+
+
+def _cells(values: Tensor) -> Tensor:
+    """(B, C, h, w) as a vector for each cell, (B, hw, C)."""
+    return values.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _centred(cells: Tensor) -> Tensor:
+    """Less the mean over the cells; zeros where all cells are equal, which rounding may hide."""
+    rest = cells - cells.mean(1, keepdim=True)
+    rounding = 8 * torch.finfo(cells.dtype).eps * cells.abs().amax((1, 2), keepdim=True)
+    return rest.masked_fill(rest.abs().amax((1, 2), keepdim=True) <= rounding, 0.0)
+
+
+def _along(gram: Tensor, vector: Tensor) -> Tensor:
+    """Coordinates of the cells along the component whose eigenvector of their kernel matrix is given: sqrt(lambda) u."""
+    image = (gram @ vector[..., None])[..., 0]
+    value = (image * vector).sum(1, keepdim=True)
+    return image / value.sqrt().where(value > 0, value.new_ones(()))
+
+
+def _signed(along: Tensor, channel_sum: Tensor) -> Tensor:
+    """The sign that agrees with the sum of the channels; where they are unrelated, the cell farthest from 0 is positive."""
+    agreement = (along * channel_sum).sum(1, keepdim=True)
+    farthest = along.gather(1, along.abs().argmax(1, keepdim=True))
+    return along * torch.where(agreement != 0, agreement, farthest).sign()
