@@ -4,6 +4,7 @@ import json
 import pickle
 import secrets
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from types import SimpleNamespace
@@ -188,9 +189,11 @@ def ray(apart):
     """A cluster that stays for several tests: two actors of one core each."""
     import ray
 
+    handler = signal.getsignal(signal.SIGTERM)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, namespace="saliscope")
     yield ray
     ray.shutdown()
+    signal.signal(signal.SIGTERM, handler)  # Ray leaves its own
 
 
 def children():
@@ -211,6 +214,7 @@ def test_the_same_rows_as_on_this_machine(here, look, tmp_path):
         "model": "critternet", "data": "critters:count=8", "methods": ["cam", "grad-cam@layer3"],
         "target": "both", "thresholds": 20, "batch_size": 2,
     }  # fmt: skip
+    handler = signal.getsignal(signal.SIGTERM)
     runs.evaluate(runs.make_run_settings(**words, workers=1), tmp_path / "here")
     own = runs.make_run_settings(**words, workers=2, engine="ray")
     outcome = runs.evaluate(own, tmp_path / "there")
@@ -222,6 +226,7 @@ def test_the_same_rows_as_on_this_machine(here, look, tmp_path):
     ] * 2
     assert not ray.is_initialized()
     assert children() == []
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 @pytest.mark.slow

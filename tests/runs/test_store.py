@@ -167,7 +167,7 @@ def test_a_part_that_lacks_a_table_is_not_measured(store, table):
 def test_a_damaged_part_is_named_by_its_place(store):
     store.write("maps", "part-test-00000000-a", maps(("a", 0, "cam", 1)))
     store.write("maps", "part-test-00000008-b", maps(("b", 8, "cam", 1))[:100])
-    message = r"run/maps/part-test-00000008-b.parquet is damaged .*; remove it and run the same command again"
+    message = r"run/maps/part-test-00000008-b.parquet is damaged .*; remove it and run `saliscope evaluate` on the folder again"
     for read in (
         store.progress,
         lambda: store.table("maps"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,14 +47,26 @@ def cluster(address: str | None) -> Iterator[Any]:
             '--engine ray needs Ray: pip install "saliscope[cluster]"; --engine local --workers N needs nothing'
         ) from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, address)
-    try:
+    if ray.is_initialized():
         yield ray
-    finally:
-        if ours:
+        return
+    with _handler_kept():
+        _connect(ray, address)
+        try:
+            yield ray
+        finally:
             ray.shutdown()
+
+
+@contextmanager
+def _handler_kept() -> Iterator[None]:
+    """Ray sets a handler of SIGTERM, which would outlive it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _connect(ray: Any, address: str | None) -> None:
