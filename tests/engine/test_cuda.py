@@ -5,10 +5,14 @@ import pytest
 import torch
 
 import saliscope as sc
-from saliscope.methods import map_batch, parse_method
+from saliscope.methods import layers_of, map_batch, parse_method
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-METHODS = ["cam", "grad-cam@layer4", "grad-cam@layer3", "grad-cam@layer2", "random", "centre", "edges"]  # fmt: skip
+METHODS = [
+    "cam", "grad-cam@layer4", "grad-cam@layer3", "grad-cam@layer2", "grad-cam++@layer3", "xgrad-cam@layer3", "layer-cam@layer3",
+    "hires-cam@layer3", "eigen-cam@layer4", "eigen-grad-cam@layer3", "kpca-cam@layer4", "fem@layer4", "finer-cam@layer4",
+    "shapley-cam@layer3", "refine-cam@layer3+layer4", "random", "centre", "edges",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +23,7 @@ def inputs():
 def maps_on(device, inputs, target=None, precision="float32"):
     model = sc.load_model("critternet", device=device, precision=precision)
     specs = [parse_method(m, layer="layer4" if m == "cam" else None) for m in METHODS]
-    network = model.network([s.layer for s in specs if s.layer is not None])
+    network = model.network(layers_of(specs))
     found = map_batch(network, inputs.to(device), specs, target=target)
     return [stack.cpu().numpy() for stack in found.signed], found.logits.cpu().numpy()
 
