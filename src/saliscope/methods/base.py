@@ -39,12 +39,12 @@ class Evidence:
     @cached_property
     def a(self) -> Tensor:
         """The activation in float32 (B, C, h, w); raises `MethodError` where the capture holds none."""
-        return _held(self.activation, "a layer").float()
+        return needed(self.activation, "a layer").float()
 
     @cached_property
     def g(self) -> Tensor:
         """The gradient in float32 (B, C, h, w); raises `MethodError` where the capture holds none."""
-        return _held(self.gradient, "gradients").float()
+        return needed(self.gradient, "gradients").float()
 
     @cached_property
     def product(self) -> Tensor:
@@ -145,16 +145,11 @@ class Method(ABC):
         return "".join([self.name, *(f":{k}={_text(v)}" for k, v in self.options().items())])
 
 
-def needed(value: Tensor | None, what: str, method: Method) -> Tensor:
-    """The piece of evidence a method cannot do without."""
+def needed(value: Tensor | None, what: str, method: Method | None = None) -> Tensor:
+    """The piece of evidence that a method, or any map, cannot do without."""
     if value is None:
-        raise MethodError(f"{method.title} needs {what}, and this capture holds none")
-    return value
-
-
-def _held(value: Tensor | None, what: str) -> Tensor:
-    if value is None:
-        raise MethodError(f"this map needs {what}, and the capture holds none")
+        who, which = ("this map", "the") if method is None else (method.title, "this")
+        raise MethodError(f"{who} needs {what}, and {which} capture holds none")
     return value
 
 

@@ -7,22 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["leading_cells", "leading_vector"]
+__all__ = ["coordinates", "leading_cells", "leading_vector"]
 
 _SMALL = 64  # up to this size a full decomposition costs less than the steps
 _CHEAP = 256  # up to this size a Gram matrix costs no more than six steps without it
-_LOOKS = (
-    3,
-    6,
-    9,
-    12,
-    16,
-    24,
-    32,
-    48,
-    64,
-    96,
-)  # steps after which to see how good it is; then it ends
+# Steps after which to see how good it is; after the last it ends.
+_LOOKS = (3, 6, 9, 12, 16, 24, 32, 48, 64, 96)
 
 
 def leading_vector(matrix: Tensor) -> Tensor:
@@ -63,9 +53,13 @@ def leading_cells(cells: Tensor, *, plain: bool = True) -> Tensor:
         vector = _lanczos(lambda v: (v @ cells.mT) @ cells, start)
     if not by_rows:
         return (vector[:, None] @ cells.mT)[:, 0]
-    along = ((vector[:, None] @ cells) @ cells.mT)[:, 0]
-    value = (along * vector).sum(1, keepdim=True)  # the singular value, squared
-    return along / value.sqrt().where(value > 0, value.new_ones(()))
+    return coordinates(((vector[:, None] @ cells) @ cells.mT)[:, 0], vector)
+
+
+def coordinates(image: Tensor, vector: Tensor) -> Tensor:
+    """sqrt(lambda) u, the coordinates (B, n) along the component of a unit eigenvector u, from its image lambda u; zeros stay."""
+    value = (image * vector).sum(1, keepdim=True)
+    return image / value.sqrt().where(value > 0, value.new_ones(()))
 
 
 def _weights(like: Tensor) -> Tensor:

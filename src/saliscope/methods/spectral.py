@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saliscope.errors import MethodError
 from saliscope.methods.base import Evidence, Method
-from saliscope.methods.leading import leading_cells, leading_vector
+from saliscope.methods.leading import coordinates, leading_cells, leading_vector
 
 __all__ = ["KPCACAM", "EigenCAM", "EigenGradCAM"]
 
@@ -107,7 +107,9 @@ class KPCACAM(Method):
         kernel = self._kernel(cells)
         rows = kernel.mean(2, keepdim=True)
         kernel.sub_(rows).sub_(rows.mT).add_(rows.mean(1, keepdim=True))
-        return _signed(_along(kernel, leading_vector(kernel)), cells.sum(2)).view(-1, *a.shape[2:])
+        vector = leading_vector(kernel)
+        along = coordinates((kernel @ vector[..., None])[..., 0], vector)
+        return _signed(along, cells.sum(2)).view(-1, *a.shape[2:])
 
     def _kernel(self, cells: Tensor) -> Tensor:
         """Kernel values less a constant, which centring takes away: float32 would round small differences off."""
@@ -153,13 +155,6 @@ def _centred(cells: Tensor) -> Tensor:
     rest = cells - cells.mean(1, keepdim=True)
     rounding = 8 * torch.finfo(cells.dtype).eps * cells.abs().amax((1, 2), keepdim=True)
     return rest.masked_fill(rest.abs().amax((1, 2), keepdim=True) <= rounding, 0.0)
-
-
-def _along(gram: Tensor, vector: Tensor) -> Tensor:
-    """Coordinates of the cells along the component whose eigenvector of their kernel matrix is given: sqrt(lambda) u."""
-    image = (gram @ vector[..., None])[..., 0]
-    value = (image * vector).sum(1, keepdim=True)
-    return image / value.sqrt().where(value > 0, value.new_ones(()))
 
 
 def _signed(along: Tensor, channel_sum: Tensor) -> Tensor:

@@ -95,9 +95,8 @@ class Material:
             run.images.filter(pl.col("split") == run.settings.split).with_columns(run=pl.lit(i))
             for i, run in enumerate(self.runs)
         ]
-        every = pl.concat(frames, how="diagonal").sort(
-            pl.col("status") == "failed", maintain_order=True
-        )
+        every = pl.concat(frames, how="diagonal")  # another version may have noted more
+        every = every.sort(pl.col("status") == "failed", maintain_order=True)
         return every.unique("id", keep="first", maintain_order=True).sort("index", "id")
 
     @cached_property

@@ -102,10 +102,8 @@ def evaluate(
         subject = open_subject(settings, model, data)
         _check(subject)
         named = model is None, data is None
-        if not overwrite and not place.exists(RUN):
-            open_record(
-                place, subject.settings, subject.resolved
-            )  # a refused folder stays as it is
+        if not overwrite and not place.exists(RUN):  # where it is refused, no lock is left in it
+            open_record(place, subject.settings, subject.resolved)
         with place.alone(f"shard-{settings.slot[0] + 1}"):
             if overwrite:
                 clear(place)

@@ -15,7 +15,7 @@ def unfinished(evidence: Evidence) -> list[str]:
     """What is still to be done, run by run."""
     found = []
     for name, run in zip(evidence.study.names, evidence.study.runs, strict=True):
-        head = f"{name}: " if name else ""
+        head = _head(name)
         if run.missing:
             found.append(f"{head}{counted(run.missing, 'selected image')} not explained yet; the same `saliscope evaluate` continues.")  # fmt: skip
         if run.unmeasured:
@@ -32,9 +32,14 @@ def unscored(evidence: Evidence) -> list[str]:
         if lost:
             why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
             are = "is" if lost == 1 else "are"
-            head = f"{name}: " if name else ""
+            head = _head(name)
             found.append(f"{head}{lost:,} of {counted(total, 'image')} {are} in no score ({why}).")
     return found
+
+
+def _head(name: str) -> str:
+    """How a sentence about one of several runs begins; a run that is alone has no name."""
+    return f"{name}: " if name else ""
 
 
 def _reasons(evidence: Evidence, place: int) -> tuple[int, dict[str, int]]:
@@ -82,7 +87,7 @@ def selections(evidence: Evidence) -> list[str]:
     """Runs of a part of the data."""
     found = []
     for name, run in zip(evidence.study.names, evidence.study.runs, strict=True):
-        head = f"{name}: " if name else ""
+        head = _head(name)
         for split, selected in run.record.selected.items():
             whole = run.record.available.get(split, selected)
             if selected < whole:

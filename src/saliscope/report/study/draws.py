@@ -59,14 +59,7 @@ class Draws:
 
     def few(self, used: NDArray[np.bool_]) -> bool:
         """Whether some of the rows are of fewer than five images."""
-        if self.clusters is None:
-            return int(used.sum()) < FEW
-        seen: set[Any] = set()
-        for image in self.clusters[used]:
-            seen.add(image)
-            if len(seen) >= FEW:
-                return False
-        return True
+        return self.count(used) < FEW
 
     def means(self, columns: Floats) -> list[Interval]:
         """The mean of each column of (rows, k) with its interval, NaN left out."""
