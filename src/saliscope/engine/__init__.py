@@ -1,13 +1,15 @@
 """One pass, many maps: captures, heads, and faster copies of networks."""
 
-from saliscope.engine.capture import Capture
+from saliscope.engine.budget import Budget
+from saliscope.engine.capture import PIXELS, Capture
 from saliscope.engine.heads import Head
-from saliscope.engine.inputs import input_size, picture
-from saliscope.engine.network import Network
+from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
+from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.survey import LayerFacts, Survey, survey
 from saliscope.engine.targets import (
+    BatchTarget,
     OwnClasses,
     TargetFunction,
     TargetSpace,
@@ -18,16 +20,21 @@ from saliscope.engine.targets import (
 )
 
 __all__ = [
+    "PIXELS",
+    "BatchTarget",
+    "Budget",
     "Capture",
     "Head",
     "LayerFacts",
     "Network",
     "OwnClasses",
     "Prepared",
+    "Rules",
     "Survey",
     "TargetFunction",
     "TargetSpace",
     "TopClasses",
+    "batch_size",
     "class_indices",
     "class_scores",
     "function_scores",
@@ -37,4 +44,5 @@ __all__ = [
     "shadow",
     "survey",
     "unwrap",
+    "with_picture",
 ]

@@ -14,7 +14,10 @@ from saliscope.engine.heads import Head
 from saliscope.engine.inputs import input_size
 from saliscope.errors import LayerError
 
-__all__ = ["Capture", "Recorder", "closed_form", "recorded"]
+__all__ = ["PIXELS", "Capture", "Recorder", "closed_form", "recorded"]
+
+PIXELS = "(pixels)"
+"""The picture among the inputs, where the name of a layer is asked for; no module can be called so."""
 
 
 @dataclass(eq=False)

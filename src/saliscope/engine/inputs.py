@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["batch_size", "call", "device_of", "input_size", "picture", "private_inputs"]
+__all__ = [
+    "batch_size",
+    "call",
+    "device_of",
+    "input_size",
+    "picture",
+    "private_inputs",
+    "with_picture",
+]
 
 
 def call(module: nn.Module, inputs: Any) -> Any:
@@ -41,6 +49,28 @@ def private_inputs(
 def picture(inputs: Any) -> Tensor | None:
     """The first picture-shaped tensor (B, C, H, W) among the inputs."""
     return next((t for t in _tensors(inputs) if t.ndim == 4), None)
+
+
+def with_picture(inputs: Any, pictures: Tensor, rows: Tensor | None = None) -> Any:
+    """The inputs with their picture replaced by `pictures` (n, C, H, W).
+
+    `rows` (n,) says of which image of the batch each is a variant; what else the inputs hold for each image goes along.
+    """
+    place, batch = picture(inputs), batch_size(inputs)
+    assert place is not None, "the inputs hold a picture"
+
+    def replaced(value: Any) -> Any:
+        if value is place:
+            return pictures.to(place.dtype)
+        if isinstance(value, dict):
+            return {k: replaced(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return tuple(map(replaced, value))
+        if rows is not None and isinstance(value, Tensor) and value.ndim and len(value) == batch:
+            return value[rows.to(value.device)]
+        return value
+
+    return replaced(inputs)
 
 
 def input_size(inputs: Any) -> tuple[int, int] | None:

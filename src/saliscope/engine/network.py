@@ -10,12 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saliscope.engine.capture import Capture, Recorder, closed_form, recorded
-from saliscope.engine.inputs import batch_size, call, device_of, private_inputs
+from saliscope.engine.capture import PIXELS, Capture, Recorder, closed_form, recorded
+from saliscope.engine.inputs import (
+    batch_size,
+    call,
+    device_of,
+    picture,
+    private_inputs,
+    with_picture,
+)
 from saliscope.engine.survey import Survey
-from saliscope.errors import ModelError
+from saliscope.errors import LayerError, ModelError
 
-__all__ = ["Network"]
+__all__ = ["Network", "Rules"]
+
+Rules = Callable[[], AbstractContextManager[object]]
+"""Opens a context in which the functions a network calls do something else than usual; for the calling thread only."""
 
 
 class Network:
@@ -58,43 +68,51 @@ class Network:
         gradients: bool = True,
         of_logits: bool = False,
         curvature: bool = False,
+        rules: Rules | None = None,
     ) -> Capture:
-        """Run one forward pass and record `layers` (names of modules).
+        """Run one forward pass and record `layers` (names of modules, and `PIXELS` for the picture itself).
 
         `inputs` is a tensor, or a tuple or dict of arguments; it is copied, never changed. With `gradients` false the
         capture cannot be differentiated and costs a plain forward pass. `of_logits` promises that only functions of
         `Capture.logits` will be differentiated, which a pooling + linear head answers without a backward pass; not where
-        `curvature` will be asked, which needs a graph. Works
-        inside `no_grad` and `inference_mode`, and leaves the thread's grad mode as it was. Raises `LayerError` for
+        `curvature` will be asked, which needs a graph. `rules` opens a context around the forward pass, in which functions may be given another
+        backward rule. Works inside `no_grad` and `inference_mode`, and leaves the thread's grad mode as it was. Raises `LayerError` for
         layers that never run, run twice, or return no grid.
         """
         self._listen(layers)
-        head = self.head if of_logits and gradients and layers and not curvature else None
+        head = (
+            self.head
+            if of_logits and gradients and layers and not curvature and rules is None
+            else None
+        )
         if head is not None and not set(layers) <= set(head.layers):
             head = None
         graph = gradients and head is None
         with torch.inference_mode(mode=False), torch.set_grad_enabled(graph):
             ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
-            recorder, output = self._record(ready, frozenset(layers), graph=graph)
+            wanted = frozenset(layers)
+            recorder, output = self._record(ready, wanted, graph=graph, rules=rules or nullcontext)
             logits = self._logits(output, ready, needed=of_logits)
             if head is not None:
                 return closed_form(recorder, ready, output, logits, layers, head)
             return recorded(recorder, ready, output, logits, layers)
 
-    def _record(self, inputs: Any, layers: frozenset[str], *, graph: bool) -> tuple[Recorder, Any]:
+    def _record(
+        self, inputs: Any, layers: frozenset[str], *, graph: bool, rules: Rules
+    ) -> tuple[Recorder, Any]:
         """One forward pass; once more, with copies, where an operation in place follows a layer for the first time.
 
         Copying every output would cost a few per cent of each pass, and most networks need none: a long-lived network
         learns where. A pass that comes another way is noticed like the first.
         """
-        copied = self._in_place & layers if self._learns else layers
+        copied = (self._in_place | {PIXELS}) & layers if self._learns else layers
         recorder = Recorder(layers, graph, copied)
         self._recording.now = recorder
         try:
             # A pass that has to be repeated must not have touched the inputs.
             given = inputs if copied == layers else private_inputs(inputs)
-            with self._own_precision(inputs):
-                output = call(self.module, given)
+            with self._own_precision(inputs), rules():
+                output = call(self.module, _recorded_pixels(recorder, given))
             changed = recorder.changed()
         except RuntimeError as err:  # torch refuses to change a leaf in place
             if "in-place operation" not in str(err) or copied == layers:
@@ -105,7 +123,7 @@ class Network:
         if not changed:
             return recorder, output
         self._in_place |= changed
-        return self._record(inputs, layers, graph=graph)
+        return self._record(inputs, layers, graph=graph, rules=rules)
 
     def _own_precision(self, inputs: Any) -> AbstractContextManager[object]:
         """A copy made in one precision keeps it; one that takes inputs as they come also takes the caller's autocast."""
@@ -124,11 +142,11 @@ class Network:
 
     def _listen(self, layers: Sequence[str]) -> None:
         """Attach a hook to each layer, once for the life of this copy; it is silent unless its thread records."""
-        if self._listening.issuperset(layers):
+        if self._listening.issuperset(set(layers) - {PIXELS}):
             return
         with self._lock:
             for name in layers:
-                if name not in self._listening:
+                if name not in self._listening and name != PIXELS:
                     self.module.get_submodule(name).register_forward_hook(self._hook(name))
                     self._listening.add(name)
 
@@ -140,3 +158,15 @@ class Network:
             return recorder(name, output)
 
         return hook
+
+
+def _recorded_pixels(recorder: Recorder, inputs: Any) -> Any:
+    """The inputs, with the picture recorded like the output of a layer where it is wanted."""
+    if PIXELS not in recorder.wanted:
+        return inputs
+    found = picture(inputs)
+    if found is None:
+        raise LayerError(
+            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor"
+        )
+    return with_picture(inputs, recorder(PIXELS, found))

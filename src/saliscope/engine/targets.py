@@ -13,6 +13,7 @@ from torch import Tensor
 from saliscope.errors import OptionError, TargetError
 
 __all__ = [
+    "BatchTarget",
     "OwnClasses",
     "TargetFunction",
     "TargetSpace",
@@ -39,6 +40,32 @@ class OwnClasses:
 
     classes: tuple[tuple[int, ...], ...]
     predicted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class BatchTarget:
+    """One scalar for each image of a batch: of one class (B,) an image in a space, or of a function of the user's own."""
+
+    classes: Tensor | None
+    space: TargetSpace = "logit"
+    function: TargetFunction | None = None
+
+    def scores(self, output: Any, logits: Tensor, rows: Tensor | None = None) -> Tensor:
+        """The scalars (n,) of what the network answered; `rows` (n,) says of which images these are variants.
+
+        Without `rows` it is the batch as it is. A function of the user's own may count on the batch it was written for:
+        it is asked about variants a whole batch at a time, each image in its place (see `row_by_row`).
+        """
+        if self.function is not None:
+            return function_scores(self.function, output, len(logits))
+        assert self.classes is not None
+        classes = self.classes if rows is None else self.classes[rows.to(self.classes.device)]
+        return class_scores(logits, classes, space=self.space)
+
+    @property
+    def row_by_row(self) -> bool:
+        """Whether any number of variants of any images may be asked in one batch."""
+        return self.function is None
 
 
 _ALLOWED = "None (the predicted class), an int, one int per image, or a LongTensor (B,) or (B, K) of class indices"

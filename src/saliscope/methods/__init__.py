@@ -1,6 +1,6 @@
 """Ways to make maps, one family per file."""
 
-from saliscope.methods.base import Evidence, Method
+from saliscope.methods.base import Asking, Captured, Evidence, Method
 from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
@@ -19,7 +19,9 @@ __all__ = [
     "FEM",
     "KPCACAM",
     "METHODS",
+    "Asking",
     "BatchMaps",
+    "Captured",
     "Centre",
     "Edges",
     "EigenCAM",

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,13 @@ from torch import Tensor
 from saliscope.errors import MethodError
 from saliscope.methods.layers import average
 
-__all__ = ["Evidence", "Method", "Scalar", "weighted_sum"]
+if TYPE_CHECKING:
+    from saliscope.methods.noise import Moments
+    from saliscope.methods.question import Question
+
+__all__ = ["Asking", "Captured", "Evidence", "Method", "Reads", "Scalar", "weighted_sum"]
+
+Reads = Literal["inputs", "head", "activations", "gradients", "curvature", "pixels", "network"]
 
 Scalar = Callable[[Tensor, Tensor], Tensor]
 """A scalar (B,) of a method's own, from the logits (B, N) and one class (B,) for each image; equal ones share a pass."""
@@ -71,7 +77,7 @@ class Evidence:
         """The sum of each channel's activation over the cells, (B, C)."""
         return self.a.sum((2, 3))
 
-    def made_by(self, method: Method) -> Tensor:
+    def made_by(self, method: Captured) -> Tensor:
         """The signed map (B, h, w) of a method, made once however many ask for it."""
         if method not in self._made:
             self._made[method] = method.signed_map(self)
@@ -83,7 +89,7 @@ class Evidence:
         return self.total if bool(self.a.amin() >= 0) else self.a.abs().sum((2, 3))
 
     @cached_property
-    def _made(self) -> dict[Method, Tensor]:
+    def _made(self) -> dict[Captured, Tensor]:
         return {}
 
 
@@ -91,30 +97,79 @@ class Evidence:
 class Method(ABC):
     """A way to make maps. Class attributes state its facts; fields are the options a user may set.
 
-    `reads` names what it needs of a capture: nothing but the `inputs`, the `head` of a pooling + linear network, the
-    `activations` of a layer, their `gradients` too, or also the `curvature` (a second backward pass).
-    `class_discriminative`: another target gives another map. `signed`: values below zero speak against the target.
-    `passes`: what it costs. `paper` and `equation` say where it is defined.
+    `reads` names what it needs: nothing but the `inputs`, the `head` of a pooling + linear network, the `activations` of
+    a layer, their `gradients` too, or also the `curvature` (a second backward pass); the gradient at the `pixels`; or the
+    `network` itself, which it asks again. `class_discriminative`: another target gives another map. `signed`: values
+    below zero speak against the target. `passes`: what it costs. `paper` and `equation` say where it is defined.
+    `caveat`: what everyone who sees such a map must know; reports print it.
+
+    With `smooth` the map is the mean over that many noisy copies of the image (Smilkov et al. 2017): Gaussian noise whose
+    standard deviation is `noise` times the range of the image's values, drawn from `seed` and the image itself.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     family: ClassVar[str]
-    reads: ClassVar[Literal["inputs", "head", "activations", "gradients", "curvature"]]
+    reads: ClassVar[Reads]
     class_discriminative: ClassVar[bool]
     signed: ClassVar[bool]
     passes: ClassVar[str]
     paper: ClassVar[str]
     equation: ClassVar[str]
+    caveat: ClassVar[str] = ""
+
+    smooth: int = 0
+    noise: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.smooth < 0:
+            raise MethodError(
+                f"{self.name}:smooth is a number of noisy copies, 0 for none; got {self.smooth}"
+            )
+        if not 0 <= self.noise < float("inf"):
+            raise MethodError(
+                f"{self.name}:noise is a share of the range of an image's values; got {self.noise}"
+            )
 
     @property
+    @abstractmethod
     def on_layer(self) -> bool:
         """Whether a map is read from a layer of the network."""
-        return self.reads != "inputs"
 
     @property
     def logits_only(self) -> str:
         """Why the method explains nothing but class logits, as the rest of a sentence; empty where it explains anything."""
+        return ""
+
+    def average(self, copies: Moments) -> Tensor:
+        """Make one map of those of several noisy copies: their mean."""
+        return copies.mean
+
+    def finish(self, signed: Tensor) -> Tensor:
+        """Apply the ReLU of the method's definition, if it has one and it is not switched off."""
+        return signed.relu() if getattr(self, "relu", False) else signed
+
+    def options(self) -> dict[str, object]:
+        """The options that differ from their defaults."""
+        return {
+            f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default
+        }
+
+    def __str__(self) -> str:
+        return "".join([self.name, *(f":{k}={_text(v)}" for k, v in self.options().items())])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captured(Method):
+    """A method whose map is a pure function of what one capture holds: any number of them share its passes."""
+
+    @property
+    def on_layer(self) -> bool:
+        return self.reads not in ("inputs", "pixels")
+
+    @property
+    def logits_only(self) -> str:
         if self.reads == "head":
             return "reads the weights of a class"
         return "makes a score of all class logits" if self.scalar() is not None else ""
@@ -131,18 +186,24 @@ class Method(ABC):
     def signed_map(self, evidence: Evidence) -> Tensor:
         """Make the map (B, h, w), float32, before any ReLU."""
 
-    def finish(self, signed: Tensor) -> Tensor:
-        """Apply the ReLU of the method's definition, if it has one and it is not switched off."""
-        return signed.relu() if getattr(self, "relu", False) else signed
 
-    def options(self) -> dict[str, object]:
-        """The options that differ from their defaults."""
-        return {
-            f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default
-        }
+@dataclass(frozen=True, kw_only=True)
+class Asking(Method):
+    """A method that asks the network again: with other images, or with other rules for going back through it.
 
-    def __str__(self) -> str:
-        return "".join([self.name, *(f":{k}={_text(v)}" for k, v in self.options().items())])
+    `at_layer`: whether it is read from a layer, whose activations the question then holds.
+    """
+
+    reads: ClassVar[Reads] = "network"
+    at_layer: ClassVar[bool] = False
+
+    @property
+    def on_layer(self) -> bool:
+        return self.at_layer
+
+    @abstractmethod
+    def ask(self, question: Question) -> Tensor:
+        """Make the maps (B, K, h, w) of all K targets of the question, float32, before any ReLU."""
 
 
 def needed(value: Tensor | None, what: str, method: Method | None = None) -> Tensor:

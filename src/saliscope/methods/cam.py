@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from saliscope.methods.base import Evidence, Method, needed, weighted_sum
+from saliscope.methods.base import Captured, Evidence, needed, weighted_sum
 
 __all__ = ["CAM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CAM(Method):
+class CAM(Captured):
     """The class weights of a pooling + linear head, laid over the last feature map.
 
     M_c(x, y) = sum_k w_k^c f_k(x, y), with the weights the network already has: nothing is retrained. The map is signed;

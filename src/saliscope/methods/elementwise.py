@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from saliscope.methods.base import Evidence, Method
+from saliscope.methods.base import Captured, Evidence
 
 __all__ = ["HiResCAM", "LayerCAM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerCAM(Method):
+class LayerCAM(Captured):
     """Each cell's activation weighted by its own positive gradient, so that early layers show detail.
 
     Behind a ReLU, where no activation is negative, the map is positive everywhere and its ReLU changes nothing
@@ -37,7 +37,7 @@ class LayerCAM(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HiResCAM(Method):
+class HiResCAM(Captured):
     """Gradient times activation, summed over channels: what each cell adds to the score, to first order.
 
     On a network that is linear behind the layer the signed map sums to the score less its constant part, so it shows

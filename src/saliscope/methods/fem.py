@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from saliscope.errors import MethodError
-from saliscope.methods.base import Evidence, Method, weighted_sum
+from saliscope.methods.base import Captured, Evidence, weighted_sum
 
 __all__ = ["FEM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FEM(Method):
+class FEM(Captured):
     """Cells where a channel stands `k` standard deviations above its mean, counted with the channel's mean.
 
     A channel that is the same everywhere, within rounding, stands out nowhere. The map knows nothing of the class.
@@ -34,6 +34,7 @@ class FEM(Method):
     k: float = 2.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.k < float("inf"):
             raise MethodError(f"fem:k is a number of standard deviations, 0 or more; got {self.k}")
 

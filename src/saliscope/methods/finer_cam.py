@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from saliscope.errors import MethodError
-from saliscope.methods.base import Evidence, Method, Scalar
+from saliscope.methods.base import Captured, Evidence, Scalar
 
 __all__ = ["Contrast", "FinerCAM"]
 
@@ -44,7 +44,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinerCAM(Method):
+class FinerCAM(Captured):
     """Grad-CAM of the difference between a class and the classes most like it, so that shared features drop out.
 
     The classes compared are the `compare` ones whose logits are nearest to the target's in this image. `gamma` 0 is
@@ -68,6 +68,7 @@ class FinerCAM(Method):
     relu: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.compare < 1:
             raise MethodError(
                 f"finer-cam:compare is a number of classes, 1 or more; got {self.compare}"

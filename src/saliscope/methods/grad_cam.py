@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from saliscope.methods.base import Evidence, Method, needed
+from saliscope.methods.base import Captured, Evidence, needed
 
 __all__ = ["GradCAM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradCAM(Method):
+class GradCAM(Captured):
     """Channels of any layer, weighted by the spatial mean of the target's gradient.
 
     alpha_k = 1/Z sum_ij dy/dA^k_ij, L = ReLU(sum_k alpha_k A^k). `relu=false` keeps the evidence against the target.

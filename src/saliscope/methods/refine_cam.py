@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from saliscope.methods.base import Evidence, Method
+from saliscope.methods.base import Captured, Evidence
 from saliscope.methods.elementwise import LayerCAM
 from saliscope.methods.grad_cam import GradCAM
 from saliscope.methods.layers import product
@@ -16,11 +16,11 @@ from saliscope.methods.weighted import GradCAMPlusPlus
 
 __all__ = ["RefineCAM"]
 
-_BASES: dict[str, Method] = {m.name: m for m in (GradCAMPlusPlus(), GradCAM(), LayerCAM())}
+_BASES: dict[str, Captured] = {m.name: m for m in (GradCAMPlusPlus(), GradCAM(), LayerCAM())}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefineCAM(Method):
+class RefineCAM(Captured):
     """The product of one method's maps at several layers: fine where early layers are, quiet where late ones are.
 
     Written with its layers, `refine-cam@layer2+layer3+layer4`. Each map's positive part is brought to the finest grid and

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from saliscope.methods.base import Evidence, Method, Scalar, needed, weighted_sum
+from saliscope.methods.base import Captured, Evidence, Scalar, needed, weighted_sum
 
 __all__ = ["ReST", "ShapleyCAM"]
 
@@ -22,7 +22,7 @@ class ReST:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShapleyCAM(Method):
+class ShapleyCAM(Captured):
     """Channels weighted by their Shapley values in a second-order expansion of the score.
 
     alpha_k is the mean over the cells of g - 1/2 H A, with the Hessian H of the score by the whole layer, applied to the

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from saliscope.engine import PIXELS
 from saliscope.errors import MethodError, nearest
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
@@ -49,6 +50,8 @@ class MethodSpec:
     @property
     def layers(self) -> tuple[str, ...]:
         """The names of the layers read; none where the method has no layer, or it is yet to be recommended."""
+        if self.method.reads == "pixels":
+            return (PIXELS,)
         return tuple(self.layer.split("+")) if self.layer else ()
 
     def __str__(self) -> str:

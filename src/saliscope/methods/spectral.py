@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saliscope.errors import MethodError
-from saliscope.methods.base import Evidence, Method
+from saliscope.methods.base import Captured, Evidence
 from saliscope.methods.leading import coordinates, leading_cells, leading_vector
 
 __all__ = ["KPCACAM", "EigenCAM", "EigenGradCAM"]
@@ -19,7 +19,7 @@ _KERNEL_NUMBERS = 10_000_000  # of the kernel matrices held at a time: 40 MB
 
 
 @dataclass(frozen=True, kw_only=True)
-class EigenCAM(Method):
+class EigenCAM(Captured):
     """The activations projected on their first principal component, whatever the class.
 
     The cells' activation vectors are the rows of a matrix O (hw x C), not centred, as in the paper; its first right
@@ -46,7 +46,7 @@ class EigenCAM(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EigenGradCAM(Method):
+class EigenGradCAM(Captured):
     """Gradient times activation, projected on its first principal component: Eigen-CAM for a class.
 
     No paper: the author of the library grad-cam made it. Not centred, as Eigen-CAM; the sign is that of the channel sum,
@@ -71,7 +71,7 @@ class EigenGradCAM(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class KPCACAM(Method):
+class KPCACAM(Captured):
     """Eigen-CAM with a kernel: the first component of kernel principal component analysis over the cells.
 
     `kernel` compares the activation vectors of two cells, each less the mean over the cells: "rbf" exp(-γ |x - y|²),
@@ -94,6 +94,7 @@ class KPCACAM(Method):
     relu: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.gamma < float("inf"):
             raise MethodError(f"kpca-cam:gamma is positive, or 0 for 1 / C; got {self.gamma}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliscope.errors import MethodError
-from saliscope.methods.base import Evidence, Method
+from saliscope.methods.base import Captured, Evidence, Method
+from saliscope.methods.noise import own_generator
 
 __all__ = ["Centre", "Edges", "Random"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trivial(Method):
+class Trivial(Captured):
     """The facts the trivial maps share."""
 
     family: ClassVar = "trivial"
@@ -39,20 +39,17 @@ class Random(Trivial):
     title: ClassVar = "Random"
     equation: ClassVar = "M(x, y) ~ U[0, 1)"
 
-    seed: int = 0
     grid: int = 7
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _at_least_one(self, "grid")
 
     def signed_map(self, evidence: Evidence) -> Tensor:
-        images = evidence.inputs.detach().cpu().contiguous()
-        noise = []
-        start = zlib.crc32(str(self.seed).encode())
-        for image in images:
-            content = zlib.crc32(image.numpy().tobytes(), start)
-            generator = torch.Generator().manual_seed(content)  # it reads 32 bits and no more
-            noise.append(torch.rand(self.grid, self.grid, generator=generator))
+        noise = [
+            torch.rand(self.grid, self.grid, generator=own_generator(image, self.seed))
+            for image in evidence.inputs
+        ]
         return torch.stack(noise).to(evidence.inputs.device)
 
 
@@ -68,6 +65,7 @@ class Centre(Trivial):
     grid: int = 56
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _at_least_one(self, "grid")
         if not 0 < self.sigma < float("inf"):
             raise MethodError(f"centre:sigma is a positive share of the side; got {self.sigma}")
@@ -89,6 +87,7 @@ class Edges(Trivial):
     pool: int = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _at_least_one(self, "pool")
 
     def signed_map(self, evidence: Evidence) -> Tensor:

@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliscope.methods.base import Evidence, Method, weighted_sum
+from saliscope.methods.base import Captured, Evidence, weighted_sum
 
 __all__ = ["GradCAMPlusPlus", "XGradCAM"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradCAMPlusPlus(Method):
+class GradCAMPlusPlus(Captured):
     """Channels weighted by their positive gradients, each cell by a share that makes several objects count alike.
 
     The paper explains Y = exp(S) of the score S. Where the network is linear in A between layer and score, the second and
@@ -51,7 +51,7 @@ class GradCAMPlusPlus(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class XGradCAM(Method):
+class XGradCAM(Captured):
     """Channels weighted by the mean of their gradient, each cell counted by its share of the channel's activation.
 
     alpha_k = sum_ij A_ij g_ij / sum_ij A_ij: the weights that best meet the axioms of sensitivity and conservation. A
