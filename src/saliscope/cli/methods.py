@@ -42,13 +42,19 @@ def methods(
     print_table(
         ("method", "formula", "paper"), [(f["name"], f["equation"], f["paper"]) for f in found]
     )
+    print()
+    print("Every method also takes smooth=N (the mean over N noisy copies), noise=0.15 and seed=0.")
     return 0
 
 
 def _facts(kind: Any) -> dict[str, Any]:
+    from saliscope.methods import Method
+
+    common = [f.name for f in fields(Method)]
     options = {
-        f.name: str(f.default).lower() if f.default in (True, False) else f.default
+        f.name: str(f.default).lower() if isinstance(f.default, bool) else f.default
         for f in fields(kind)
+        if f.name not in common or f.default != getattr(Method, f.name)
     }
     names = (
         "name",

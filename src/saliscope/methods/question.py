@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,45 @@ class Question:
         """Capture the batch again, at `layers`; or variants `pictures` (n, C, H, W) of the images `rows` (n,) of it."""
         inputs = self.inputs if pictures is None else with_picture(self.inputs, pictures, rows)
         return self.network.capture(inputs, layers, gradients=gradients, rules=rules)
+
+    def answers(
+        self, count: int, make: Callable[[range, slice], Tensor]
+    ) -> Iterator[tuple[range, Tensor]]:
+        """Ask about `count` variants of each image without a graph, as many at once as the budget allows.
+
+        `make` draws the pictures (v, b, C, H, W), on the device of `images`, of some variants (a range of their numbers)
+        of some images (a slice of the batch). Yields, in order, ranges of variants and the scores (v, B, K) of all
+        targets. A target that is a function of the user's own is asked about the whole batch at a time.
+        """
+        batch = len(self.images)
+        together = all(t.row_by_row for t in self.targets)
+        limit = self.at_once() if together else batch
+        step = max(1, limit // batch)
+        for start in range(0, count, step):
+            variants = range(start, min(start + step, count))
+            parts = []
+            for first in range(0, batch, limit):
+                some = slice(first, min(first + limit, batch))
+                parts.append(self._answer(variants, some, together=together, make=make))
+            yield variants, torch.cat(parts, 1)
+
+    def at_once(self) -> int:
+        """How many images the budget allows in one forward pass; at least 1."""
+        return 32
+
+    def _answer(
+        self,
+        variants: range,
+        some: slice,
+        *,
+        together: bool,
+        make: Callable[[range, slice], Tensor],
+    ) -> Tensor:
+        """The scores (v, b, K) of some variants of some images, from one forward pass."""
+        pictures = make(variants, some)
+        rows = torch.arange(some.start, some.stop).repeat(len(variants)) if together else None
+        capture = self.capture(pictures=pictures.flatten(0, 1), rows=rows, gradients=False)
+        return self.scores(capture, rows).float().reshape(len(variants), some.stop - some.start, -1)
 
     def scores(self, capture: Capture, rows: Tensor | None = None) -> Tensor:
         """The scalars (n, K) of all targets in a capture of this question."""
