@@ -81,7 +81,8 @@ def explain(
     list. `method` is written `name`, `name@layer` or `name@layer:option=value`; `layer` (native or Keras name) is used
     where it names none, and the last feature map where there is none at all. `target` is a class index or label, a list
     with one for each image, a function of the network's output, or None for the predicted class. `target_space`
-    "probability" explains the softmax probability instead of the logit.
+    "probability" explains the softmax probability instead of the logit, "log-probability" its logarithm. Other scalars
+    (differences of classes, embeddings, masks) are in `saliscope.targets`.
 
     Raises `ImageError`, `LayerError`, `MethodError`, `TargetError`; nothing is changed on the model, also then.
     """

@@ -25,7 +25,7 @@ __all__ = ["ClassTarget", "explain_batch", "resolve_specs"]
 ClassTarget = int | str | Sequence[int | str] | Tensor | OwnClasses | TargetFunction | None
 """What may be explained: None (the predicted class), a class by index or label, one for each image, or a function."""
 
-# A softmax probability p passes on p(1 - p) of the logits' gradient; below this share only rounding is left.
+# Below this share of the logit's gradient only rounding is left.
 _SATURATED = 1e-3
 
 
@@ -78,7 +78,8 @@ def explain_batch(
     what `model.inputs(photos)` returns, where it was called before.
     """
     if space not in get_args(TargetSpace):
-        raise OptionError(f'target space "{space}" is unknown; use "logit" or "probability"')
+        known = ", ".join(f'"{s}"' for s in get_args(TargetSpace))
+        raise OptionError(f'target space "{space}" is unknown; use one of {known}')
     network = model.network(layers_of(specs))  # made before the clock
     start = time.perf_counter()
     batch, frames = model.inputs(photos) if inputs is None else inputs
@@ -102,7 +103,7 @@ def explain_batch(
                     spec,
                     finished[j][i, k],
                     signed[j][i, k],
-                    _explained(maps, facts, i, k, space),
+                    _explained(maps, facts, i, k, target, space),
                 )
                 for k in range(maps.scores.shape[1])
                 for j, spec in enumerate(specs)
@@ -114,12 +115,8 @@ def explain_batch(
 def _explanation(
     facts: _Facts, spec: MethodSpec, grid: np.ndarray, signed: np.ndarray, target: Target
 ) -> Explanation:
-    p = target.probability
-    saturated = (
-        target.space == "probability"
-        and p * (1 - p) < _SATURATED
-        and spec.method.class_discriminative
-    )
+    passed_on = _share_passed_on(target)
+    saturated = passed_on < _SATURATED and spec.method.class_discriminative
     return Explanation(
         map=np.array(grid, np.float32),
         frame=facts.frame,
@@ -134,9 +131,20 @@ def _explanation(
     )
 
 
-def _explained(maps: BatchMaps, facts: _Facts, image: int, k: int, space: TargetSpace) -> Target:
+def _share_passed_on(target: Target) -> float:
+    """How much of the logit's gradient the explained scalar passes on: p(1 - p) for a probability, 1 - p for its log."""
+    p = target.probability
+    if target.space == "log-probability":
+        return 1 - p
+    return p * (1 - p) if target.space == "probability" else 1.0
+
+
+def _explained(
+    maps: BatchMaps, facts: _Facts, image: int, k: int, target: ClassTarget, space: TargetSpace
+) -> Target:
     if maps.classes is None:
-        return Target(None, None, "callable", float(maps.scores[image, k]))
+        name = getattr(target, "name", None)
+        return Target(None, name, "callable", float(maps.scores[image, k]))
     return _class(facts, int(maps.classes[image, k]), space)
 
 

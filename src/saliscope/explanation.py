@@ -37,7 +37,7 @@ class Target:
 
     index: int | None
     label: str | None
-    space: Literal["logit", "probability", "callable"] = "logit"
+    space: Literal["logit", "probability", "log-probability", "callable"] = "logit"
     logit: float = math.nan
     probability: float = math.nan
     rank: int | None = None

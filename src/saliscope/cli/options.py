@@ -93,8 +93,8 @@ class OneTarget:
         ),
     ] = None
     target_space: Annotated[
-        Literal["logit", "probability"],
-        Parameter(help="explain the logit, or the softmax probability"),
+        Literal["logit", "probability", "log-probability"],
+        Parameter(help="explain the logit, the softmax probability, or its logarithm"),
     ] = "logit"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ __all__ = [
     "function_scores",
 ]
 
-TargetSpace = Literal["logit", "probability"]
+TargetSpace = Literal["logit", "probability", "log-probability"]
 TargetFunction = Callable[[Any], Tensor]
 
 
@@ -54,10 +54,13 @@ class BatchTarget:
         """The scalars (n,) of what the network answered; `rows` (n,) says of which images these are variants.
 
         Without `rows` it is the batch as it is. A function of the user's own may count on the batch it was written for:
-        it is asked about variants a whole batch at a time, each image in its place (see `row_by_row`).
+        it is asked about variants a whole batch at a time, each image in its place, unless it has a method `of(rows)` that
+        gives its like for other rows.
         """
         if self.function is not None:
-            return function_scores(self.function, output, len(logits))
+            of = getattr(self.function, "of", None)
+            own = self.function if rows is None or of is None else of(rows)
+            return function_scores(own, output, len(logits))
         assert self.classes is not None
         classes = self.classes if rows is None else self.classes[rows.to(self.classes.device)]
         return class_scores(logits, classes, space=self.space)
@@ -65,7 +68,7 @@ class BatchTarget:
     @property
     def row_by_row(self) -> bool:
         """Whether any number of variants of any images may be asked in one batch."""
-        return self.function is None
+        return self.function is None or hasattr(self.function, "of")
 
 
 _ALLOWED = "None (the predicted class), an int, one int per image, or a LongTensor (B,) or (B, K) of class indices"
@@ -152,11 +155,21 @@ def _exact_int(value: Any) -> int:
 
 
 def class_scores(logits: Tensor, classes: Tensor, *, space: TargetSpace = "logit") -> Tensor:
-    """The scalar (B,) of one class (B,) for each image: its logit, or its softmax probability."""
-    if space not in ("logit", "probability"):
-        raise OptionError(f'target space "{space}" is unknown; use "logit" or "probability"')
-    scores = logits if space == "logit" else logits.float().softmax(1)
+    """The scalar (B,) of one class (B,) for each image: its logit, its softmax probability, or the logarithm of that."""
+    scores = scores_in(logits, space)
     return scores.gather(1, classes[:, None])[:, 0]
+
+
+def scores_in(logits: Tensor, space: TargetSpace) -> Tensor:
+    """The scores (B, N) of all classes in a space; `OptionError` for an unknown one."""
+    if space == "logit":
+        return logits
+    if space == "probability":
+        return logits.float().softmax(1)
+    if space == "log-probability":
+        return logits.float().log_softmax(1)
+    known = ", ".join(f'"{s}"' for s in get_args(TargetSpace))
+    raise OptionError(f'target space "{space}" is unknown; use one of {known}')
 
 
 def function_scores(function: TargetFunction, output: Any, batch: int) -> Tensor:

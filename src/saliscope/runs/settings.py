@@ -80,8 +80,8 @@ class RunSettings(Settings):
         "truth",
         description="Which class is explained: the image's own, the predicted one, or both.",
     )
-    target_space: Literal["logit", "probability"] = Field(
-        "logit", description="Explain the logit, or the softmax probability."
+    target_space: Literal["logit", "probability", "log-probability"] = Field(
+        "logit", description="Explain the logit, the softmax probability, or its logarithm."
     )
     weights: str = Field(
         "pretrained", description='"pretrained", "untrained", or a file of tensors.'
