@@ -133,3 +133,47 @@ def test_they_ignore_the_target_and_need_a_picture(batch, nets, name):
 
     with pytest.raises(sc.MethodError, match="looks at the picture itself"):
         sc.attribute(Vectors(), torch.randn(2, 5), 0, method=name)
+
+
+@pytest.mark.parametrize("base", ["grad-cam", "hires-cam", "layer-cam"])
+def test_shuffled_has_the_values_of_its_base_in_other_places(batch, nets, base):
+    net = nets.gap()
+    true = sc.attribute(net, batch, 1, method=base, layer="bn1", relu=False)
+    found = sc.attribute(net, batch, 1, method="shuffled", layer="bn1", base=base, relu=False)
+    assert torch.equal(found.flatten(1).sort().values, true.flatten(1).sort().values)
+    moved = (found != true).flatten(1).float().mean(1)
+    assert bool((moved > 0.9).all())
+    for i in range(3):
+        alone = sc.attribute(net, batch[i : i + 1], 1, method="shuffled@bn1", base=base, relu=False)
+        torch.testing.assert_close(alone[0], found[i])
+    other = sc.attribute(net, batch, 1, method="shuffled@bn1", base=base, relu=False, seed=1)
+    assert not torch.equal(other, found)
+    assert sc.attribute(net, batch, 1, method="shuffled@bn1", base=base).min() >= 0
+
+
+def test_two_images_are_shuffled_each_in_its_own_order(nets):
+    images = torch.stack([torch.zeros(3, 24, 16), torch.ones(3, 24, 16) * 0.01])
+    orders = []
+    for image in images:
+        found = map_of(image)
+        orders.append(found.flatten().argsort())
+    assert not torch.equal(*orders)
+
+
+def map_of(image):
+    from saliscope.methods import Evidence, Shuffled
+
+    rising = torch.arange(24.0).view(1, 1, 4, 6)
+    return Shuffled(base="hires-cam").signed_map(
+        Evidence(image[None], rising, torch.ones_like(rising))
+    )
+
+
+def test_shuffled_needs_a_picture(nets):
+    from torch import nn
+
+    net = nn.Sequential(
+        nn.Unflatten(1, (2, 4, 4)), nn.Conv2d(2, 3, 1), nn.Flatten(), nn.Linear(48, 2)
+    )
+    with pytest.raises(sc.MethodError, match="a shuffled map is drawn from the picture"):
+        sc.attribute(net, torch.rand(2, 32), 0, method="shuffled@1")

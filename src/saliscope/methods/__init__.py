@@ -11,7 +11,7 @@ from saliscope.methods.refine_cam import RefineCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spec import METHODS, MethodSpec, layers_of, make_method, parse_method
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
-from saliscope.methods.trivial import Centre, Edges, Random
+from saliscope.methods.trivial import Centre, Edges, Random, Shuffled
 from saliscope.methods.weighted import GradCAMPlusPlus, XGradCAM
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Random",
     "RefineCAM",
     "ShapleyCAM",
+    "Shuffled",
     "XGradCAM",
     "check_head",
     "layers_of",

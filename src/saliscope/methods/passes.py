@@ -53,7 +53,8 @@ class Pass:
         of_logits = all(t.function is None for t in targets)
         self.capture = capture or captured(network, inputs, specs, of_logits=of_logits)
         seen = any(s.method.reads in ("inputs", "network") for s in specs)
-        self.images = images_of(inputs) if seen else torch.empty(0)
+        found = picture(inputs)
+        self.images = images_of(inputs) if seen or found is not None else torch.empty(0)
 
     def maps(self, values: Sequence[Tensor] | None = None) -> list[Tensor]:
         """For each method the maps of all targets (B, K, h, w); `values` are the targets' scores where known."""

@@ -18,14 +18,14 @@ from saliscope.methods.grad_cam import GradCAM
 from saliscope.methods.refine_cam import RefineCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
-from saliscope.methods.trivial import Centre, Edges, Random
+from saliscope.methods.trivial import Centre, Edges, Random, Shuffled
 from saliscope.methods.weighted import GradCAMPlusPlus, XGradCAM
 
 __all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 
 _ALL: tuple[type[Method], ...] = (
     *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
-    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges),
+    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges, Shuffled),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network: what every comparison has to beat."""
+"""Maps that know nothing of the network, or not where it looked: what every comparison has to beat."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from torch import Tensor
 
 from saliscope.errors import MethodError
 from saliscope.methods.base import Captured, Evidence, Method
+from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.grad_cam import GradCAM
 from saliscope.methods.noise import own_generator
 
-__all__ = ["Centre", "Edges", "Random"]
+__all__ = ["Centre", "Edges", "Random", "Shuffled"]
+
+_BASES: dict[str, Captured] = {m.name: m for m in (GradCAM(), HiResCAM(), LayerCAM())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,40 @@ class Edges(Trivial):
         magnitude = F.conv2d(grey, kernels).square().sum(1, keepdim=True).sqrt()
         pooled = F.avg_pool2d(magnitude, self.pool, ceil_mode=True, count_include_pad=False)
         return pooled[:, 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shuffled(Captured):
+    """The values of a true map in random places: the same histogram, the same box sizes to come by, no place meant.
+
+    The cells of the `base` map are permuted by `seed` and the image itself.
+    """
+
+    name: ClassVar = "shuffled"
+    title: ClassVar = "Shuffled"
+    family: ClassVar = "trivial"
+    reads: ClassVar = "gradients"
+    class_discriminative: ClassVar = True
+    signed: ClassVar = True
+    passes: ClassVar = "those of the base method"
+    paper: ClassVar = "baseline"
+    equation: ClassVar = "M(π(x)) = L(x),  π a random permutation of the cells"
+
+    base: Literal["grad-cam", "hires-cam", "layer-cam"] = "grad-cam"
+    relu: bool = True
+
+    def signed_map(self, evidence: Evidence) -> Tensor:
+        maps = evidence.made_by(_BASES[self.base])
+        if len(evidence.inputs) != len(maps):
+            raise MethodError(
+                "a shuffled map is drawn from the picture; the inputs hold no (B, C, H, W) tensor"
+            )
+        cells = maps.flatten(1)
+        order = [
+            torch.randperm(cells.shape[1], generator=own_generator(i, self.seed))
+            for i in evidence.inputs
+        ]
+        return cells.gather(1, torch.stack(order).to(cells.device)).view_as(maps)
 
 
 def _at_least_one(method: Method, option: str) -> None:

@@ -113,7 +113,7 @@ def evaluate(
 def _check(subject: Subject) -> None:
     """What only the network and the data can tell is wrong with the settings."""
     settings = subject.settings
-    if all(spec.method.family == "trivial" for spec in subject.specs):
+    if all(spec.method.reads == "inputs" for spec in subject.specs):
         raise OptionError(
             f"{', '.join(settings.methods)} know no network, and are added to every run anyway: name a method to compare with them, "
             "e.g. --method grad-cam"
