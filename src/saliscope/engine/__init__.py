@@ -8,6 +8,7 @@ from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.survey import LayerFacts, Survey, survey
+from saliscope.engine.tally import Tally, tallied
 from saliscope.engine.targets import (
     BatchTarget,
     OwnClasses,
@@ -31,6 +32,7 @@ __all__ = [
     "Prepared",
     "Rules",
     "Survey",
+    "Tally",
     "TargetFunction",
     "TargetSpace",
     "TopClasses",
@@ -43,6 +45,7 @@ __all__ = [
     "prepare",
     "shadow",
     "survey",
+    "tallied",
     "unwrap",
     "with_picture",
 ]

@@ -20,6 +20,7 @@ from saliscope.engine.inputs import (
     with_picture,
 )
 from saliscope.engine.survey import Survey
+from saliscope.engine.tally import count
 from saliscope.errors import LayerError, ModelError
 
 __all__ = ["Network", "Rules"]
@@ -105,6 +106,7 @@ class Network:
         Copying every output would cost a few per cent of each pass, and most networks need none: a long-lived network
         learns where. A pass that comes another way is noticed like the first.
         """
+        count(forward=batch_size(inputs))
         copied = (self._in_place | {PIXELS}) & layers if self._learns else layers
         recorder = Recorder(layers, graph, copied)
         self._recording.now = recorder
