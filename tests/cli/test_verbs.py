@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +8,7 @@ from saliscope.cli import app, demo, progress
 from saliscope.cli.app import main
 from saliscope.cli.tables import print_table
 from saliscope.errors import ModelError
+from saliscope.methods import METHODS
 
 VERBS = ("demo", "explain", "compare", "layers", "methods", "info", "bench")
 
@@ -350,3 +352,24 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     assert said.out == ""
     assert "failed: [red]x.jpg[/red] is torn" in said.err
     assert "10" in said.err
+
+
+def test_compare_every_method(run, place):
+    done = run("compare", place / "photos/p0.png", "--all", "-o", "all.png", "--json")
+    assert done.code == 0
+    rows = json.loads(done.out)
+    methods = [r["method"].split("@")[0] for r in rows]
+    assert {"cam", "grad-cam", "edges", "shuffled"} <= set(methods)
+    left_out = [line for line in done.err.splitlines() if line.startswith("does not apply: ")]
+    assert len(methods) + len(left_out) == len(METHODS)
+    assert Path("all.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [(["grad-cam"], "leave out grad-cam"), (["--figure", "boxes"], "leave out --figure boxes")],
+)
+def test_every_method_is_no_choice(run, place, words, found):
+    done = run("compare", place / "photos/p0.png", *words, "--all")
+    assert done.code == 2
+    assert found in done.err

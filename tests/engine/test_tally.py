@@ -9,7 +9,9 @@ from saliscope.engine import tallied
 def test_what_methods_cost(nets, batch):
     net = nets.gap("inplace")
     model = sc.Model(net, (24, 16))
-    sc.attribute(model, batch, 1, method="grad-cam@bn1")  # the copy is made, and learns where it has to copy
+    sc.attribute(
+        model, batch, 1, method="grad-cam@bn1"
+    )  # the copy is made, and learns where it has to copy
     with tallied() as outer:
         with tallied() as tally:
             sc.attribute(model, batch, 1, method="grad-cam@bn1")

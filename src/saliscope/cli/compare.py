@@ -13,11 +13,13 @@ from saliscope.cli.options import ModelOptions, OneTarget, open_truth
 from saliscope.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.figure import Figure
 
     from saliscope.api import Comparison
+    from saliscope.boxes import Box
+    from saliscope.images import Photo
     from saliscope.models import Model
 
 __all__ = ["compare", "default_methods", "finish"]
@@ -54,6 +56,10 @@ def compare(
     convention: Annotated[
         Literal["half-open", "inclusive"], Parameter(help="how IoU counts pixels")
     ] = "half-open",
+    every: Annotated[
+        bool,
+        Parameter(name="--all", negative=(), help="every method that applies, each run alone"),
+    ] = False,
     figure: Annotated[FigureName, Parameter(help="which figure is drawn")] = "comparison",
     output: Annotated[
         list[Path] | None,
@@ -72,6 +78,8 @@ def compare(
     Examples: saliscope compare dog.jpg cam grad-cam@conv3_block3_out grad-cam@layer4 --truth 29,5,433,374 -o panel.pdf
 
     saliscope compare dog.jpg --truth Annotation/ --protocol gradcam2017 --figure boxes -o boxes.png
+
+    saliscope compare dog.jpg --all -o gallery.png
     """
     from saliscope.api import compare as run
     from saliscope.boxes import Box
@@ -81,7 +89,7 @@ def compare(
     network, aim = network or ModelOptions(), aim or OneTarget()
     for path in output or []:
         _check_figure(path)
-    _check_words(image, methods, figure)
+    _check_words(image, methods, figure, every=every)
     photo = load_image(image)
     source = open_truth(truth, corners)
     boxes: tuple[Box, ...] = ()
@@ -97,6 +105,8 @@ def compare(
     if found is not None:
         explained = run(model, photo, ["centre"], target=target).explanations[0].target
         boxes = found.boxes_for(explained.label)
+    if every:
+        return _every(model, photo, boxes, target, aim, protocol, output or [], as_json=as_json)
     comparison = run(
         model,
         photo,
@@ -110,6 +120,39 @@ def compare(
     return finish(comparison, figure, output or [], as_json=as_json)
 
 
+def _every(
+    model: Model,
+    photo: Photo,
+    truth: Sequence[Box],
+    target: int | None,
+    aim: OneTarget,
+    protocol: str,
+    outputs: Sequence[Path],
+    *,
+    as_json: bool,
+) -> int:
+    """Run every method, print the table with what each cost, and draw the gallery."""
+    from saliscope.every import explain_every
+
+    def tell(name: str, place: int, total: int) -> None:
+        print(f"{place}/{total} {name}", file=sys.stderr)
+
+    every = explain_every(
+        model,
+        photo,
+        truth=truth,
+        target=target,
+        target_space=aim.target_space,
+        protocol=protocol,
+        tell=tell,
+    )
+    print_comparison(every.comparison, as_json=as_json)
+    for name, why in every.left_out:
+        print(f"does not apply: {name}: {why}", file=sys.stderr)
+    write_figures(every.figure, outputs)
+    return 0
+
+
 def default_methods(model: Model) -> list[str]:
     """What is compared when nothing is named: CAM where the network allows it, Grad-CAM, and the trivial rows."""
     cam = ["cam"] if model.survey.head is not None else []
@@ -120,8 +163,13 @@ def finish(
     comparison: Comparison, figure: FigureName, outputs: list[Path], *, as_json: bool
 ) -> int:
     """Print the table and write the figure."""
-    from saliscope.errors import DataError
-    from saliscope.report import save_figure
+    print_comparison(comparison, as_json=as_json)
+    write_figures(lambda: _figure(comparison, figure), outputs)
+    return 0
+
+
+def print_comparison(comparison: Comparison, *, as_json: bool) -> None:
+    """The table of a comparison on stdout."""
     from saliscope.results import defined
 
     if as_json:
@@ -129,14 +177,20 @@ def finish(
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         print(comparison.table())
+
+
+def write_figures(draw: Callable[[], Figure], outputs: Sequence[Path]) -> None:
+    """Draw and write a figure into each file."""
+    from saliscope.errors import DataError
+    from saliscope.report import save_figure
+
     for path in outputs:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_figure(_figure(comparison, figure), path)
+            save_figure(draw(), path)
         except OSError as err:
             raise DataError(f"cannot write {path}: {err.strerror or err}") from None
         print(f"wrote {path}", file=sys.stderr)
-    return 0
 
 
 def _figure(comparison: Comparison, name: FigureName) -> Figure:
@@ -152,7 +206,12 @@ def _figure(comparison: Comparison, name: FigureName) -> Figure:
     return report.method_figure(explanations[0])
 
 
-def _check_words(image: Path, methods: Sequence[str], figure: FigureName) -> None:
+def _check_words(image: Path, methods: Sequence[str], figure: FigureName, *, every: bool) -> None:
+    if every and (methods or figure != "comparison"):
+        given = f"--figure {figure}" if not methods else " ".join(methods)
+        raise OptionError(
+            f"--all takes every method and draws a figure of its own; leave out {given}"
+        )
     if image.is_dir():
         raise OptionError(
             f"compare takes one photograph, and {image} is a folder; `saliscope explain {image}` takes many"

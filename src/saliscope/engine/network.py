@@ -106,7 +106,6 @@ class Network:
         Copying every output would cost a few per cent of each pass, and most networks need none: a long-lived network
         learns where. A pass that comes another way is noticed like the first.
         """
-        count(forward=batch_size(inputs))
         copied = (self._in_place | {PIXELS}) & layers if self._learns else layers
         recorder = Recorder(layers, graph, copied)
         self._recording.now = recorder
@@ -123,6 +122,9 @@ class Network:
         finally:
             self._recording.now = None
         if not changed:
+            count(
+                forward=batch_size(inputs)
+            )  # a pass that has to be repeated is no pass of the method's
             return recorder, output
         self._in_place |= changed
         return self._record(inputs, layers, graph=graph, rules=rules)
