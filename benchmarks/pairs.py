@@ -17,9 +17,8 @@ from saliscope import load_model
 from saliscope.data import Sample, open_data
 from saliscope.engine import OwnClasses
 from saliscope.errors import LayerError, MethodError
-from saliscope.every import by_family
 from saliscope.explainer import explain_batch, resolve_specs
-from saliscope.methods import METHODS, parse_method
+from saliscope.methods import METHODS, by_family, parse_method
 from saliscope.stats import mean_interval
 
 BATCH = 10

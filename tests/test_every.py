@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import saliscope as sc
-from saliscope.every import by_family, explain_every
+from saliscope.every import explain_every
 from saliscope.images import load_image
-from saliscope.methods import METHODS
+from saliscope.methods import METHODS, by_family
 from saliscope.report.page import measured
 
 NAMES = ["cam", "grad-cam@bn1", "eigen-cam@bn1", "shapley-cam@bn1", "centre"]

@@ -15,7 +15,7 @@ from saliscope.explainer import ClassTarget, explain_batch, resolve_specs
 from saliscope.explanation import Explanation, boxes_of
 from saliscope.images import Photo
 from saliscope.localization import Protocol, parse_protocol
-from saliscope.methods import METHODS, MethodSpec, parse_method
+from saliscope.methods import MethodSpec, by_family, parse_method
 from saliscope.models import Model
 
 if TYPE_CHECKING:
@@ -84,12 +84,6 @@ def explain_every(
         except (MethodError, LayerError) as err:
             left_out.append((name, str(err)))
     return Every(tuple(found), tuple(left_out), tuple(boxes_of(truth)), parse_protocol(protocol))
-
-
-def by_family() -> list[str]:
-    """The names of all methods, the families in the order of the list of methods."""
-    families = list(dict.fromkeys(kind.family for kind in METHODS.values()))
-    return sorted(METHODS, key=lambda name: families.index(METHODS[name].family))
 
 
 def _alone(

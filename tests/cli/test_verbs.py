@@ -41,7 +41,7 @@ def test_the_version(run):
         (["frobnicate"], "Available commands: demo, explain, compare"),
         (["explain"], "no images were given; name a file, a folder or a glob"),
         (["compare"], "IMAGE requires an argument. See `saliscope compare --help`"),
-        (["methods", "cam"], 'nothing takes the argument "cam". See `saliscope methods --help`'),
+        (["info", "cam"], 'nothing takes the argument "cam". See `saliscope info --help`'),
         (["info", "--modles"], "Did you mean --models?"),
         (["layers", "resnet5"], "no network is called 'resnet5'; nearest: \"resnet50\""),
         (["bench", "--rounds", "0"], "--rounds is at least 1; got 0"),
@@ -373,3 +373,19 @@ def test_every_method_is_no_choice(run, place, words, found):
     done = run("compare", place / "photos/p0.png", *words, "--all")
     assert done.code == 2
     assert found in done.err
+
+
+def test_one_method_in_full(run):
+    done = run("methods", "fem", net=False)
+    assert (done.code, done.err) == (0, "")
+    assert "k=2.0" in done.out
+    assert "Fuad" in done.out
+    assert "grad-cam" not in done.out
+    assert [m["name"] for m in strict(run("methods", "fem", "cam", "--json", net=False).out)] == ["fem", "cam"]  # fmt: skip
+    unknown = run("methods", "gradcam", net=False)
+    assert unknown.code == 2
+    assert 'nearest: "grad-cam"' in unknown.err
+    both = run("methods", "--json", "--markdown", net=False)
+    assert both.code == 2
+    assert "not both" in both.err
+    assert run("methods", "--markdown", net=False).out.startswith("# Methods\n")

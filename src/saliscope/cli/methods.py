@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from saliscope.cli.tables import print_table
+from saliscope.errors import OptionError
 
 __all__ = ["methods"]
 
 
 def methods(
+    names: Annotated[
+        tuple[str, ...], Parameter(help="methods to describe in full; default: a table of all")
+    ] = (),
+    /,
     *,
     as_json: Annotated[bool, Parameter(name="--json", negative=(), help="print as JSON")] = False,
+    markdown: Annotated[
+        bool, Parameter(negative=(), help="print the page of the documentation")
+    ] = False,
 ) -> int:
-    """List the methods with their options and facts.
+    """List the methods with their options and facts; name some to read all that is known of them.
 
     Written as name, name@layer or name@layer:option=value, here and everywhere.
     """
-    from saliscope.methods import METHODS
+    from saliscope.methods import METHODS, by_family, facts_of, make_method, page_of
 
-    found = [_facts(kind) for kind in METHODS.values()]
+    if as_json and markdown:
+        raise OptionError("give either --json or --markdown, not both")
+    for name in names:
+        make_method(name)  # an unknown one gets the nearest
+    if markdown:
+        print(page_of(), end="")
+        return 0
+    found = [facts_of(METHODS[name]) for name in names or by_family()]
     if as_json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
-        return 0
+    elif names:
+        print("\n\n".join(map(_in_full, found)))
+    else:
+        _print_tables(found)
+    return 0
+
+
+def _print_tables(found: list[dict[str, Any]]) -> None:
     rows = [
         (
             f["name"],
@@ -43,28 +64,19 @@ def methods(
         ("method", "formula", "paper"), [(f["name"], f["equation"], f["paper"]) for f in found]
     )
     print()
+    for facts in found:
+        if facts["caveat"]:
+            print(f"{facts['name']}: {facts['caveat']}")
     print("Every method also takes smooth=N (the mean over N noisy copies), noise=0.15 and seed=0.")
-    return 0
+    print("saliscope methods NAME describes one in full.")
 
 
-def _facts(kind: Any) -> dict[str, Any]:
-    from saliscope.methods import Method
-
-    common = [f.name for f in fields(Method)]
-    options = {
-        f.name: str(f.default).lower() if isinstance(f.default, bool) else f.default
-        for f in fields(kind)
-        if f.name not in common or f.default != getattr(Method, f.name)
-    }
-    names = (
-        "name",
-        "title",
-        "family",
-        "reads",
-        "class_discriminative",
-        "signed",
-        "passes",
-        "equation",
-        "paper",
-    )
-    return {name: getattr(kind, name) for name in names} | {"options": options}
+def _in_full(facts: dict[str, Any]) -> str:
+    """All facts of one method, a line each."""
+    words = dict(facts)
+    words["options"] = " ".join(f"{k}={v}" for k, v in facts["options"].items())
+    for flag in ("class_discriminative", "signed"):
+        words[flag] = "yes" if facts[flag] else "no"
+    wide = max(map(len, words))
+    lines = [f"{k.replace('_', ' '):{wide}}  {v}" for k, v in words.items() if v != ""]
+    return "\n".join(lines)

@@ -3,6 +3,7 @@
 from saliscope.methods.base import Asking, Captured, Evidence, Method
 from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
+from saliscope.methods.describing import by_family, facts_of, page_of
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
@@ -39,9 +40,12 @@ __all__ = [
     "ShapleyCAM",
     "Shuffled",
     "XGradCAM",
+    "by_family",
     "check_head",
+    "facts_of",
     "layers_of",
     "make_method",
     "map_batch",
+    "page_of",
     "parse_method",
 ]

@@ -101,7 +101,7 @@ class Method(ABC):
     a layer, their `gradients` too, or also the `curvature` (a second backward pass); the gradient at the `pixels`; or the
     `network` itself, which it asks again. `class_discriminative`: another target gives another map. `signed`: values
     below zero speak against the target. `passes`: what it costs. `paper` and `equation` say where it is defined.
-    `caveat`: what everyone who sees such a map must know; reports print it.
+    `use` and `avoid`: when to take it, when not, as the rest of a sentence. `caveat`: what everyone who sees such a map must know; reports print it.
 
     With `smooth` the map is the mean over that many noisy copies of the image (Smilkov et al. 2017): Gaussian noise whose
     standard deviation is `noise` times the range of the image's values, drawn from `seed` and the image itself.
@@ -116,6 +116,8 @@ class Method(ABC):
     passes: ClassVar[str]
     paper: ClassVar[str]
     equation: ClassVar[str]
+    use: ClassVar[str]
+    avoid: ClassVar[str]
     caveat: ClassVar[str] = ""
 
     smooth: int = 0

@@ -29,6 +29,8 @@ class CAM(Captured):
     passes: ClassVar = "1 forward"
     paper: ClassVar = "Zhou et al. 2016, Learning Deep Features for Discriminative Localization"
     equation: ClassVar = "M_c = Σ_k w_k^c f_k   (eq. 2)"
+    use: ClassVar = "the network ends in global average pooling and one linear layer: the map is then exact, it is what the logit is summed from"
+    avoid: ClassVar = "any other network or layer; two classes that share their evidence"
 
     relu: bool = False
 

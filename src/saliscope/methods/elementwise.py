@@ -29,6 +29,8 @@ class LayerCAM(Captured):
     passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
     paper: ClassVar = "Jiang et al. 2021, LayerCAM"
     equation: ClassVar = "L = ReLU(Σ_k ReLU(∂y/∂A^k) ⊙ A^k)"
+    use: ClassVar = "early layers, for fine maps: each cell has its own weight"
+    avoid: ClassVar = "a faithful decomposition: negative gradients are dropped"
 
     relu: bool = True
 
@@ -54,6 +56,8 @@ class HiResCAM(Captured):
     passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
     paper: ClassVar = "Draelos and Carin 2020, HiResCAM"
     equation: ClassVar = "L = Σ_k ∂y/∂A^k ⊙ A^k"
+    use: ClassVar = "a map that provably shows what a pooling + linear (or fully connected) head used, cell by cell"
+    avoid: ClassVar = "early layers of deep networks, where gradient times activation is noise"
 
     relu: bool = False
 

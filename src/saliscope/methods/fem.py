@@ -30,6 +30,8 @@ class FEM(Captured):
     passes: ClassVar = "1 forward"
     paper: ClassVar = "Fuad et al. 2020, Features Understanding in 3D CNNs (FEM)"
     equation: ClassVar = "M = Σ_k μ_k [A^k > μ_k + K σ_k],  μ_k, σ_k over the cells of A^k"
+    use: ClassVar = "no class is at hand: rare, strong activations of each channel"
+    avoid: ClassVar = "any question about a class"
 
     k: float = 2.0
 

@@ -61,6 +61,10 @@ class FinerCAM(Captured):
     passes: ClassVar = "1 forward + 1 backward of its own (none at a pooling + linear head)"
     paper: ClassVar = "Zhang et al. 2025, Finer-CAM"
     equation: ClassVar = "L = ReLU(Σ_k α_k A^k),  α_k = 1/Z Σ_ij ∂(y^c − γ y^d)/∂A^k_ij"
+    use: ClassVar = "fine-grained classes: what tells this class from its nearest ones"
+    avoid: ClassVar = (
+        "the predicted class has no near ones: the difference is then Grad-CAM with noise"
+    )
 
     gamma: float = 1.0
     compare: int = 3

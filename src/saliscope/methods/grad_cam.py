@@ -30,6 +30,8 @@ class GradCAM(Captured):
     passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
     paper: ClassVar = "Selvaraju et al. 2017, Grad-CAM"
     equation: ClassVar = "L = ReLU(Σ_k α_k A^k),  α_k = 1/Z Σ_ij ∂y/∂A^k_ij   (eqs. 1, 2)"
+    use: ClassVar = "the usual first look: any network with a grid, any scalar; at the last layer of a pooling + linear network it is CAM"
+    avoid: ClassVar = "early layers, where averaging a gradient that changes over the picture says little; several objects of one class of different size"
 
     relu: bool = True
     sign: Literal["positive", "negative"] = "positive"

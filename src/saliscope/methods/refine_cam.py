@@ -38,6 +38,8 @@ class RefineCAM(Captured):
     paper: ClassVar = "Domeniconi et al. 2026, How to Evaluate and Refine your CAM"
     relu: ClassVar = True  # no option: a product of signed maps has no meaning
     equation: ClassVar = "M = Π_l ReLU(L_l) / max L_l,  L_l the base method's map at layer l"
+    use: ClassVar = "several layers at once: the resolution of early ones where the late ones agree"
+    avoid: ClassVar = "one layer alone, where it is its base method"
 
     base: Literal["grad-cam++", "grad-cam", "layer-cam"] = "grad-cam++"
 

@@ -44,6 +44,10 @@ class ShapleyCAM(Captured):
     equation: ClassVar = (
         "L = ReLU(Σ_k α_k A^k),  α_k = 1/Z Σ_ij (∇u − ½ H_u A)^k_ij,  u = y_c + log p_c"
     )
+    use: ClassVar = "a Grad-CAM that corrects for interactions between channels, where the score curves behind the layer"
+    avoid: ClassVar = (
+        "networks that are linear in pieces behind the layer: it is Grad-CAM at twice the price"
+    )
 
     utility: Literal["rest", "target"] = "rest"
     relu: bool = True

@@ -37,6 +37,10 @@ class EigenCAM(Captured):
     passes: ClassVar = "1 forward"
     paper: ClassVar = "Muhammad and Yeasin 2020, Eigen-CAM"
     equation: ClassVar = "M = O v₁,  O = U Σ Vᵀ,  O = A as (hw, C)"
+    use: ClassVar = (
+        "no class is at hand, or gradients cannot be had: what stands out in the layer at all"
+    )
+    avoid: ClassVar = "any question about a class: the map is the same for all of them; two objects: it shows the one with more activation"
 
     centred: bool = False
     relu: bool = False
@@ -62,6 +66,8 @@ class EigenGradCAM(Captured):
     passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
     paper: ClassVar = "Gildenblat 2021, the library grad-cam, after Eigen-CAM"
     equation: ClassVar = "M = O v₁,  O = U Σ Vᵀ,  O = (∂y/∂A) ⊙ A as (hw, C)"
+    use: ClassVar = "Grad-CAM's map is noisy and one component is enough"
+    avoid: ClassVar = "scores of different sign: the sign of a component is a convention"
 
     centred: bool = False
     relu: bool = False
@@ -88,6 +94,8 @@ class KPCACAM(Captured):
     passes: ClassVar = "1 forward"
     paper: ClassVar = "Karmani et al. 2024, KPCA-CAM"
     equation: ClassVar = "M = √λ₁ u₁,  K u₁ = λ₁ u₁,  K the centred kernel matrix of the cells"
+    use: ClassVar = "as Eigen-CAM, where the cells do not lie along a line"
+    avoid: ClassVar = "any question about a class; many cells on a GPU, where it is slow"
 
     kernel: Literal["rbf", "sigmoid", "linear"] = "rbf"
     gamma: float = 0.0

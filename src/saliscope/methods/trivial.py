@@ -42,6 +42,8 @@ class Random(Trivial):
     name: ClassVar = "random"
     title: ClassVar = "Random"
     equation: ClassVar = "M(x, y) ~ U[0, 1)"
+    use: ClassVar = "a floor for every score"
+    avoid: ClassVar = "an explanation"
 
     grid: int = 7
 
@@ -64,6 +66,8 @@ class Centre(Trivial):
     name: ClassVar = "centre"
     title: ClassVar = "Centre"
     equation: ClassVar = "M(x, y) = exp(-((x/w - 1/2)² + (y/h - 1/2)²) / 2σ²)"
+    use: ClassVar = "a floor that is hard to beat: photographers centre their subjects"
+    avoid: ClassVar = "an explanation"
 
     sigma: float = 0.25
     grid: int = 56
@@ -87,6 +91,8 @@ class Edges(Trivial):
     name: ClassVar = "edges"
     title: ClassVar = "Edges"
     equation: ClassVar = "M = |∇ mean_c I|   (Sobel)"
+    use: ClassVar = "a floor for methods that look sharp: it knows the picture, and no network"
+    avoid: ClassVar = "an explanation"
 
     pool: int = 4
 
@@ -119,6 +125,10 @@ class Shuffled(Captured):
     passes: ClassVar = "those of the base method"
     paper: ClassVar = "baseline"
     equation: ClassVar = "M(π(x)) = L(x),  π a random permutation of the cells"
+    use: ClassVar = (
+        "a floor with the histogram of a true map: what a score owes to values rather than places"
+    )
+    avoid: ClassVar = "an explanation"
 
     base: Literal["grad-cam", "hires-cam", "layer-cam"] = "grad-cam"
     relu: bool = True

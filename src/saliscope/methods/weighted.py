@@ -36,6 +36,10 @@ class GradCAMPlusPlus(Captured):
     equation: ClassVar = (
         "L = ReLU(Σ_k A^k Σ_ij α_ij ReLU(g_ij)),  α = g² / (2g² + g³ Σ_ab A_ab)   (eq. 19)"
     )
+    use: ClassVar = (
+        "several objects of one class in the picture, which Grad-CAM lets the largest win"
+    )
+    avoid: ClassVar = "a comparison between classes: only positive gradients count, so what speaks against a class is lost"
 
     relu: bool = True
 
@@ -67,6 +71,8 @@ class XGradCAM(Captured):
     passes: ClassVar = "1 forward + 1 backward to the layer (none at a pooling + linear head)"
     paper: ClassVar = "Fu et al. 2020, Axiom-based Grad-CAM"
     equation: ClassVar = "L = ReLU(Σ_k α_k A^k),  α_k = Σ_ij (A_ij / Σ_ab A_ab) ∂y/∂A_ij"
+    use: ClassVar = "as Grad-CAM, with weights that make the map add up to the score where the network is linear behind the layer"
+    avoid: ClassVar = "layers whose activations can sum to nothing: their channels have no weight"
 
     relu: bool = True
 
