@@ -1,11 +1,13 @@
 """One pass, many maps: captures, heads, and faster copies of networks."""
 
+from saliscope.engine.activations import Unruled, unruled
 from saliscope.engine.budget import Budget
 from saliscope.engine.capture import PIXELS, Capture
 from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
+from saliscope.engine.rules import ReluRule, relu_rule
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.survey import LayerFacts, Survey, survey
 from saliscope.engine.targets import (
@@ -29,11 +31,13 @@ __all__ = [
     "Network",
     "OwnClasses",
     "Prepared",
+    "ReluRule",
     "Rules",
     "Survey",
     "TargetFunction",
     "TargetSpace",
     "TopClasses",
+    "Unruled",
     "batch_size",
     "class_indices",
     "class_scores",
@@ -41,8 +45,10 @@ __all__ = [
     "input_size",
     "picture",
     "prepare",
+    "relu_rule",
     "shadow",
     "survey",
+    "unruled",
     "unwrap",
     "with_picture",
 ]

@@ -7,6 +7,9 @@ from saliscope.methods.elementwise import HiResCAM, LayerCAM
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
+from saliscope.methods.integrated import IntegratedGradients
+from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spec import METHODS, MethodSpec, layers_of, make_method, parse_method
@@ -23,6 +26,7 @@ __all__ = [
     "BatchMaps",
     "Captured",
     "Centre",
+    "DeconvNet",
     "Edges",
     "EigenCAM",
     "EigenGradCAM",
@@ -30,13 +34,20 @@ __all__ = [
     "FinerCAM",
     "GradCAM",
     "GradCAMPlusPlus",
+    "Gradient",
+    "GuidedBackprop",
+    "GuidedGradCAM",
     "HiResCAM",
+    "InputXGradient",
+    "IntegratedGradients",
     "LayerCAM",
     "Method",
     "MethodSpec",
     "Random",
     "RefineCAM",
     "ShapleyCAM",
+    "SmoothGrad",
+    "VarGrad",
     "XGradCAM",
     "check_head",
     "layers_of",

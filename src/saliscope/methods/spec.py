@@ -15,6 +15,9 @@ from saliscope.methods.elementwise import HiResCAM, LayerCAM
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
+from saliscope.methods.integrated import IntegratedGradients
+from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
@@ -25,7 +28,10 @@ __all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 
 _ALL: tuple[type[Method], ...] = (
     *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
-    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges),
+    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM),
+    *(Gradient, InputXGradient, SmoothGrad, VarGrad, IntegratedGradients),
+    *(DeconvNet, GuidedBackprop, GuidedGradCAM),
+    *(Random, Centre, Edges),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""
