@@ -1,8 +1,10 @@
 """One pass, many maps: captures, heads, and faster copies of networks."""
 
 from saliscope.engine.activations import Unruled, unruled
+from saliscope.engine.biases import Heard, biases, undecomposed
 from saliscope.engine.budget import Budget
 from saliscope.engine.capture import PIXELS, Capture
+from saliscope.engine.grid import grid_of
 from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
 from saliscope.engine.network import Network, Rules
@@ -27,6 +29,7 @@ __all__ = [
     "Budget",
     "Capture",
     "Head",
+    "Heard",
     "LayerFacts",
     "Network",
     "OwnClasses",
@@ -39,15 +42,18 @@ __all__ = [
     "TopClasses",
     "Unruled",
     "batch_size",
+    "biases",
     "class_indices",
     "class_scores",
     "function_scores",
+    "grid_of",
     "input_size",
     "picture",
     "prepare",
     "relu_rule",
     "shadow",
     "survey",
+    "undecomposed",
     "unruled",
     "unwrap",
     "with_picture",

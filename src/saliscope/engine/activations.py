@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from saliscope.engine.rules import Rectified
 
-__all__ = ["Unruled", "unruled"]
+__all__ = ["Unruled", "graph_of", "kind_of", "unruled"]
 
 # Operations that bend the signal otherwise than a ReLU, by the names of torch's graph.
 _OTHERS = {
@@ -47,11 +47,11 @@ def unruled(output: Any) -> Unruled:
     A sigmoid that only scales another signal (squeeze and excitation) is a gate, not an activation, and one at the end,
     or a softmax there, is what the network answers: neither is counted. x sigmoid(x), written out, is.
     """
-    nodes, readers = _walk(t.grad_fn for t in tree_leaves(output) if isinstance(t, Tensor))
+    nodes, readers = graph_of(t.grad_fn for t in tree_leaves(output) if isinstance(t, Tensor))
     found = Unruled()
     names: dict[str, None] = {}
     for node in nodes:
-        kind = _kind(node)
+        kind = kind_of(node)
         if getattr(type(node), "_forward_cls", None) is Rectified:
             found.rectifiers += 1
         elif isinstance(node, BackwardCFunction):
@@ -66,7 +66,7 @@ def unruled(output: Any) -> Unruled:
     return found
 
 
-def _walk(roots: Iterable[Any]) -> tuple[list[Any], dict[Any, list[Any]]]:
+def graph_of(roots: Iterable[Any]) -> tuple[list[Any], dict[Any, list[Any]]]:
     """All nodes behind the roots, and which nodes read each of them."""
     waiting = [node for node in roots if node is not None]
     nodes: dict[Any, None] = dict.fromkeys(waiting)
@@ -83,7 +83,7 @@ def _walk(roots: Iterable[Any]) -> tuple[list[Any], dict[Any, list[Any]]]:
     return list(nodes), readers
 
 
-def _kind(node: Any) -> str:
+def kind_of(node: Any) -> str:
     return re.sub(r"Backward\d*$", "", type(node).__name__)
 
 
@@ -92,14 +92,14 @@ def _excused(node: Any, kind: str, readers: dict[Any, list[Any]]) -> bool:
     ends = _ends(node, readers)
     if kind in _LAST and not ends:
         return True
-    return kind in _GATES and bool(ends) and all(_kind(end) == "Mul" for end in ends)
+    return kind in _GATES and bool(ends) and all(kind_of(end) == "Mul" for end in ends)
 
 
 def _ends(node: Any, readers: dict[Any, list[Any]]) -> list[Any]:
     """What reads a node's result, behind what only passes it on."""
     found: list[Any] = []
     for reader in readers.get(node, ()):
-        found += _ends(reader, readers) if _kind(reader) in _PASSING else [reader]
+        found += _ends(reader, readers) if kind_of(reader) in _PASSING else [reader]
     return found
 
 
@@ -115,7 +115,7 @@ def _made_from(node: Any, other: tuple[Any, int]) -> bool:
     """Whether a chain of functions of one variable leads from a node back to `other`, through an activation."""
     bent = False
     while True:
-        kind = _kind(node)
+        kind = kind_of(node)
         rectifier = getattr(type(node), "_forward_cls", None) is Rectified
         sources = [pair for pair in node.next_functions if pair[0] is not None]
         if len(sources) != 1 or not (rectifier or kind in _UNARY):

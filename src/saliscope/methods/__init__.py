@@ -6,12 +6,14 @@ from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
+from saliscope.methods.full_grad import FullGrad
 from saliscope.methods.grad_cam import GradCAM
 from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
 from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
+from saliscope.methods.smooth_grad_cam import SmoothGradCAMPlusPlus
 from saliscope.methods.spec import METHODS, MethodSpec, layers_of, make_method, parse_method
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
 from saliscope.methods.trivial import Centre, Edges, Random
@@ -32,6 +34,7 @@ __all__ = [
     "EigenGradCAM",
     "Evidence",
     "FinerCAM",
+    "FullGrad",
     "GradCAM",
     "GradCAMPlusPlus",
     "Gradient",
@@ -47,6 +50,7 @@ __all__ = [
     "RefineCAM",
     "ShapleyCAM",
     "SmoothGrad",
+    "SmoothGradCAMPlusPlus",
     "VarGrad",
     "XGradCAM",
     "check_head",
