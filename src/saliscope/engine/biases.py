@@ -77,7 +77,7 @@ def _normed(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tens
     given = dict(zip(names, args, strict=False)) | dict(kwargs)
     mean, variance, bias = given["running_mean"], given["running_var"], given.get("bias")
     if given.get("training") or mean is None or variance is None:
-        return _bent(func, args, kwargs)  # it takes mean and variance of what it is given
+        return _mixed(func, args, kwargs)  # it takes mean and variance of what it is given
     shift: Tensor = -mean.double() / (variance.double() + given.get("eps", 1e-5)).sqrt()
     weight = given.get("weight")
     shift = shift if weight is None else shift * weight.double()
@@ -113,21 +113,43 @@ def _multiplied(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 
 
 def _bent(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """f(z) - J z of a function of one signal."""
+    """f(z) - f'(z) z of a function that works cell by cell."""
+
+    def along(value: Tensor, at: Tensor) -> Tensor:
+        return torch.autograd.grad(value.sum(), at)[0] * at.detach()
+
+    return _rest(func, args, kwargs, along)
+
+
+def _mixed(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """f(z) - J z of a function that mixes cells."""
+
+    def along(value: Tensor, at: Tensor) -> Tensor:
+        # J z is the derivative by u of (u J) z, which is linear in u.
+        start = torch.zeros_like(value, requires_grad=True)
+        (pulled,) = torch.autograd.grad(value, at, start, create_graph=True)
+        return torch.autograd.grad(pulled, start, at.detach())[0]
+
+    return _rest(func, args, kwargs, along)
+
+
+def _rest(
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    along: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor | None:
+    """A function of one signal less its slope along the signal; None where it is given none."""
     if "input" in kwargs:
         args, kwargs = (kwargs["input"], *args), {k: v for k, v in kwargs.items() if k != "input"}
     signal = args[0]
     if not isinstance(signal, Tensor) or not signal.requires_grad:
         return None
-    at = signal.detach()
-    own = partial(_called, func, args[1:], kwargs)
-    found = torch.func.jvp(own, (at,), (at,))
-    rest: Tensor = (found[0] - found[1]).detach()
-    return rest
-
-
-def _called(func: Any, rest: tuple[Any, ...], kwargs: Mapping[str, Any], signal: Tensor) -> Any:
-    return func(signal.clone(), *rest, **kwargs)  # some work in place
+    with torch.enable_grad():
+        at = signal.detach().requires_grad_(True)
+        value = func(at.clone(), *args[1:], **kwargs)  # some work in place
+        rest: Tensor = value.detach() - along(value, at)
+        return rest
 
 
 def _known() -> dict[Any, Callable[..., Tensor | None]]:
@@ -147,8 +169,9 @@ def _known() -> dict[Any, Callable[..., Tensor | None]]:
             getattr(home, name): _multiplied for home in (torch, Tensor) if hasattr(home, name)
         }
     for name in ("gelu", "silu", "hardswish", "mish", "softplus", "elu", "celu", "selu", "relu6", "hardtanh", "hardsigmoid",
-                 "logsigmoid", "threshold", "sigmoid", "tanh", "layer_norm", "group_norm", "instance_norm", "elu_", "hardtanh_"):  # fmt: skip
+                 "logsigmoid", "threshold", "sigmoid", "tanh", "elu_", "hardtanh_"):  # fmt: skip
         known[getattr(F, name)] = _bent
+    known |= {F.layer_norm: _mixed, F.group_norm: _mixed, F.instance_norm: _mixed}
     for name in ("sigmoid", "sigmoid_", "tanh", "tanh_", "clamp", "clamp_", "clip", "clip_"):
         known |= {getattr(home, name): _bent for home in (torch, Tensor)}
     return known
@@ -161,11 +184,12 @@ _OTHERS = {
     "Softmax": "softmax", "LogSoftmax": "log-softmax", "SafeSoftmax": "softmax", "Exp": "exp", "Erf": "erf", "Log": "log",
     "Pow": "powers", "Sqrt": "square roots", "Rsqrt": "square roots", "Reciprocal": "reciprocals", "Var": "variances",
     "VarMean": "variances", "Std": "standard deviations", "LinalgVectorNorm": "norms", "Sin": "sine", "Cos": "cosine",
-    "Glu": "GLU", "Bmm": "products of signals", "Softshrink": "softshrink", "Hardshrink": "hardshrink",
+    "Glu": "GLU", "Softshrink": "softshrink", "Hardshrink": "hardshrink",
 }  # fmt: skip
 _TWO = {
     "Div": "quotients of signals",
     "Mm": "products of signals",
+    "Bmm": "products of signals",
     "Convolution": "products of signals",
 }
 
