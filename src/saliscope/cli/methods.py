@@ -43,6 +43,13 @@ def methods(
         ("method", "formula", "paper"), [(f["name"], f["equation"], f["paper"]) for f in found]
     )
     print()
+    warned: dict[str, list[str]] = {}
+    for f in found:
+        if f["caveat"]:
+            warned.setdefault(f["caveat"], []).append(f["name"])
+    for caveat, names in warned.items():
+        print(f"{', '.join(names)}: {caveat}")
+    print()
     print("Every method also takes smooth=N (the mean over N noisy copies), noise=0.15 and seed=0.")
     return 0
 
@@ -66,5 +73,6 @@ def _facts(kind: Any) -> dict[str, Any]:
         "passes",
         "equation",
         "paper",
+        "caveat",
     )
     return {name: getattr(kind, name) for name in names} | {"options": options}

@@ -36,7 +36,7 @@ class FullGrad(Asking):
     paper: ClassVar = "Srinivas and Fleuret 2019, Full-Gradient Representation"
     equation: ClassVar = "M = ψ(x ⊙ ∂y/∂x) + Σ_l Σ_c ψ(b^l_c ⊙ ∂y/∂z^l_c)   (eq. 8)"
 
-    rescale: Literal["channel", "layer"] = "layer"
+    rescale: Literal["channel", "layer"] = "channel"
 
     def ask(self, question: Question) -> Tensor:
         shares = _Shares((question.images.shape[2], question.images.shape[3]), self.rescale)
