@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saliscope.engine import OwnClasses, TargetFunction, TargetSpace, TopClasses
-from saliscope.errors import OptionError, TargetError
+from saliscope.errors import MethodError, OptionError, TargetError
 from saliscope.explanation import Explanation, Target
 from saliscope.frames import Frame
 from saliscope.images import Photo
@@ -43,13 +43,19 @@ class _Facts:
 def resolve_specs(model: Model, specs: Sequence[MethodSpec]) -> list[MethodSpec]:
     """Fill in the recommended layers and replace aliases by native names (results keep the name that was written).
 
-    Raises `LayerError` for an unknown layer and `MethodError` where CAM meets a network without pooling + linear head.
+    Raises `LayerError` for an unknown layer and `MethodError` where CAM meets a network without pooling + linear head, or
+    where a method would make one map for each colour.
     """
     return [_resolve(model, spec) for spec in specs]
 
 
 def _resolve(model: Model, spec: MethodSpec) -> MethodSpec:
     method = spec.method
+    if getattr(method, "channels", None) == "keep":
+        raise MethodError(
+            f"{method.name} with channels=keep makes a map for each colour, and an explanation has one; use channels=sum "
+            "or absmax, or sc.attribute"
+        )
     if not method.on_layer:
         return spec
     named = "+".join(model.layer_name(name) for name in spec.layers) or None

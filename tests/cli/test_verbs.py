@@ -239,12 +239,18 @@ def test_methods(run):
     assert (done.code, done.err) == (0, "")
     for name in ("cam", "grad-cam", "random", "centre", "edges"):
         assert f"\n{name} " in done.out
+    said = "\ndeconvnet, guided-backprop: It fails the sanity check of randomised weights (Adebayo et al. 2018)"
+    assert done.out.count(said) == 1
+    assert "\nguided-grad-cam: It fails" in done.out
 
 
 def test_methods_as_json(run):
     found = {m["name"]: m for m in strict(run("methods", "--json", net=False).out)}
     assert found["grad-cam"]["options"] == {"relu": "true", "sign": "positive"}
     assert found["random"]["class_discriminative"] is False
+    assert found["smoothgrad"]["options"] == {"smooth": 50, "channels": "absmax"}
+    assert "sanity check" in found["guided-backprop"]["caveat"]
+    assert found["gradient"]["caveat"] == ""
 
 
 def test_info(run):

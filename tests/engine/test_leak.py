@@ -17,7 +17,8 @@ SPECS = [
     "layer-cam@conv1+act2",
 ]
 SPECS += [
-    name if kind.reads in ("inputs", "head") else f"{name}@bn1" for name, kind in METHODS.items()
+    f"{name}@bn1" if kind().on_layer and kind.reads != "head" else name
+    for name, kind in METHODS.items()
 ]
 
 

@@ -268,3 +268,13 @@ def test_provenance_is_whole(make_run):
     assert facts["method cam"] == "cam@layer4"
     assert table(found, "sessions").rows[0]["machine"] == "a machine"
     assert found.provenance["runs"][0]["resolved"] == run.record.resolved
+
+
+def test_the_caveat_of_a_method_is_a_warning(make_run):
+    methods = ("cam", "guided-backprop", "deconvnet:force=true", "guided-grad-cam@layer4")
+    said = [w for w in report(make_run(methods=methods)).warnings if "sanity check" in w]
+    assert len(said) == 2
+    assert said[0].startswith("guided-backprop and deconvnet:force=true: It fails the sanity check")
+    assert said[0].endswith("and hardly depends on the class.")
+    assert said[1].startswith("guided-grad-cam@layer4: It fails the sanity check")
+    assert not any("sanity check" in w for w in report(make_run("plain")).warnings)

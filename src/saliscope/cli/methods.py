@@ -64,9 +64,13 @@ def _print_tables(found: list[dict[str, Any]]) -> None:
         ("method", "formula", "paper"), [(f["name"], f["equation"], f["paper"]) for f in found]
     )
     print()
+    warned: dict[str, list[str]] = {}
     for facts in found:
         if facts["caveat"]:
-            print(f"{facts['name']}: {facts['caveat']}")
+            warned.setdefault(facts["caveat"], []).append(facts["name"])
+    for caveat, names in warned.items():
+        print(f"{', '.join(names)}: {caveat}")
+    print()
     print("Every method also takes smooth=N (the mean over N noisy copies), noise=0.15 and seed=0.")
     print("saliscope methods NAME describes one in full.")
 

@@ -34,7 +34,8 @@ class Network:
 
     `read` takes the logits (B, N) out of the module's output. With a `survey`, a capture at the layers of a pooling +
     linear `head` needs no backward pass; where there is none, `no_head` says what was found. `dtype` is the precision
-    inputs are cast to, None for the one they come in. `long_lived` networks learn from one pass for the next.
+    inputs are cast to, None for the one they come in. `long_lived` networks learn from one pass for the next. `colours`,
+    where known, are black and white as the network is given them: a value for each channel.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Network:
         self._read = read
         self.dtype = dtype
         self.channels_last = channels_last
+        self.colours: tuple[Sequence[float], Sequence[float]] | None = None
         self._recording = threading.local()
         self._listening: set[str] = set()
         self._learns = long_lived

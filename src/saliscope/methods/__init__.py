@@ -7,9 +7,14 @@ from saliscope.methods.describing import by_family, facts_of, page_of
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
+from saliscope.methods.full_grad import FullGrad
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
+from saliscope.methods.integrated import IntegratedGradients
+from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
+from saliscope.methods.smooth_grad_cam import SmoothGradCAMPlusPlus
 from saliscope.methods.spec import METHODS, MethodSpec, layers_of, make_method, parse_method
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
 from saliscope.methods.trivial import Centre, Edges, Random, Shuffled
@@ -24,14 +29,21 @@ __all__ = [
     "BatchMaps",
     "Captured",
     "Centre",
+    "DeconvNet",
     "Edges",
     "EigenCAM",
     "EigenGradCAM",
     "Evidence",
     "FinerCAM",
+    "FullGrad",
     "GradCAM",
     "GradCAMPlusPlus",
+    "Gradient",
+    "GuidedBackprop",
+    "GuidedGradCAM",
     "HiResCAM",
+    "InputXGradient",
+    "IntegratedGradients",
     "LayerCAM",
     "Method",
     "MethodSpec",
@@ -39,6 +51,9 @@ __all__ = [
     "RefineCAM",
     "ShapleyCAM",
     "Shuffled",
+    "SmoothGrad",
+    "SmoothGradCAMPlusPlus",
+    "VarGrad",
     "XGradCAM",
     "by_family",
     "check_head",

@@ -14,9 +14,14 @@ from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
+from saliscope.methods.full_grad import FullGrad
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
+from saliscope.methods.integrated import IntegratedGradients
+from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
+from saliscope.methods.smooth_grad_cam import SmoothGradCAMPlusPlus
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
 from saliscope.methods.trivial import Centre, Edges, Random, Shuffled
 from saliscope.methods.weighted import GradCAMPlusPlus, XGradCAM
@@ -25,7 +30,11 @@ __all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 
 _ALL: tuple[type[Method], ...] = (
     *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
-    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges, Shuffled),
+    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM),
+    *(FullGrad, SmoothGradCAMPlusPlus),
+    *(Gradient, InputXGradient, SmoothGrad, VarGrad, IntegratedGradients),
+    *(DeconvNet, GuidedBackprop, GuidedGradCAM),
+    *(Random, Centre, Edges, Shuffled),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""

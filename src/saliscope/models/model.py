@@ -213,7 +213,9 @@ class Model:
 
     def _make(self, facts: Survey, dtype: torch.dtype, keep: Sequence[str]) -> Prepared:
         with _neutral(self.module):
-            return self._made(facts, dtype, keep)
+            made = self._made(facts, dtype, keep)
+        made.network.colours = self.preprocessing.black_and_white
+        return made
 
     def _made(self, facts: Survey, dtype: torch.dtype, keep: Sequence[str]) -> Prepared:
         noise = self._noise()

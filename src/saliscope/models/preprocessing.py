@@ -173,6 +173,12 @@ class Preprocessing:
         red, green, blue = (round(255 * value) for value in self.mean)
         return red, green, blue
 
+    @property
+    def black_and_white(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The colours black and white in the network's units, a value for each channel."""
+        pairs = list(zip(self.mean, self.std, strict=True))
+        return tuple(-m / s for m, s in pairs), tuple((1 - m) / s for m, s in pairs)
+
     def _scale(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         # 256 grey levels a channel: a table is exact, and faster than arithmetic on every pixel.
         levels = np.arange(256, dtype=np.float32) / np.float32(255)

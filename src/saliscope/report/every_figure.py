@@ -23,9 +23,7 @@ _WIDTH, _MARGIN, _GAP, _ACROSS = 10.8, 0.15, 0.12, 8  # inches; pictures in a ro
 _ROOM = _WIDTH - 2 * _MARGIN
 _COLUMN = (_ROOM - (_ACROSS - 1) * _GAP) / _ACROSS
 _NAME, _NOTE = 8.0, 6.8  # points
-_LEGEND = (
-    "each method run alone; forward: images that went through the network; backward: times a score was differentiated"
-)
+_LEGEND = "each method run alone; forward: images that went through the network; backward: times a score was differentiated"
 
 
 def every_figure(every: Every, *, alpha: float = 0.5, colormap: str = COLORMAP) -> Figure:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from saliscope.errors import OptionError
 from saliscope.report.chapters.answer import answer_section
 from saliscope.report.chapters.beyond import beyond_section
+from saliscope.report.chapters.caveats import caveats
 from saliscope.report.chapters.classes import classes_section
 from saliscope.report.chapters.evidence import Evidence, evidence_of
 from saliscope.report.chapters.layers import layers_section
@@ -54,7 +55,7 @@ def findings_of(evidence: Evidence) -> Findings:
         predictions_section(evidence), statuses_section(evidence), provenance_section(evidence),
     )  # fmt: skip
     warnings = (
-        *unfinished(evidence), *unscored(evidence), *first.warnings, *selections(evidence),
+        *unfinished(evidence), *unscored(evidence), *first.warnings, *caveats(evidence), *selections(evidence),
     )  # fmt: skip
     return Findings(
         _title(evidence), answer, tuple(s for s in sections if s is not None),
