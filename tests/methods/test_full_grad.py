@@ -65,6 +65,18 @@ class Shifted(nn.Module):
         return (self.shift + x) / 3
 
 
+class Normed(nn.Module):
+    """A batch norm called without its module."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(6)
+
+    def forward(self, x):
+        n = self.norm
+        return torch.batch_norm(x, n.weight, n.bias, n.running_mean, n.running_var, False, 0.1, n.eps, False)  # fmt: skip
+
+
 class Squeeze(nn.Module):
     def __init__(self, gate):
         super().__init__()
@@ -83,6 +95,7 @@ NETS = {
     "no biases": lambda: [nn.ReLU(), nn.Conv2d(6, 6, 3, bias=False), nn.AvgPool2d(2)],
     "batch norm": lambda: [nn.BatchNorm2d(6), nn.ReLU(inplace=True), conv(), nn.BatchNorm2d(6), nn.ReLU()],
     "plain batch norm": lambda: [nn.BatchNorm2d(6, affine=False), nn.ReLU()],
+    "batch norm by itself": lambda: [Normed(), nn.ReLU()],
     "residual": lambda: [Residual(nn.Sequential(conv(), nn.ReLU()), torch.add), nn.ReLU(inplace=True)],
     "dense": lambda: [Residual(conv(), lambda a, b: torch.cat([a, b], 1)), nn.Conv2d(12, 6, 1)],
     "squeeze and excitation": lambda: [nn.ReLU(), Squeeze(nn.Sigmoid())],

@@ -358,6 +358,30 @@ def test_functions_probabilities_and_smooth(nets, batch, name):
     )
 
 
+def test_a_network_without_logits_and_without_a_relu(batch):
+    class Dense(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            return {"mask": self.conv(x)}
+
+    with pytest.raises(sc.MethodError, match=r"and this network has none"):
+        sc.attribute(Dense(), batch, lambda o: o["mask"].mean((1, 2, 3)), method="deconvnet")
+
+
+def test_autocast_reaches_the_network_and_not_our_sums(nets, batch):
+    net = nets.deep_head()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = sc.attribute(net, batch, 1, method="guided-grad-cam@features.2", channels="keep")
+        signal = sc.attribute(net, batch, 1, method="guided-backprop", channels="keep")
+        cam = sc.attribute(net, batch, 1, method="grad-cam@features.2")
+    where = F.interpolate(cam[:, None], (24, 16), mode="bilinear", align_corners=False)
+    assert torch.equal(found, where * signal)
+    assert found.dtype == torch.float32
+
+
 def test_the_caveat_is_a_fact():
     from saliscope.methods import METHODS
 

@@ -111,6 +111,8 @@ def test_blur_by_loops(batch):
             assert float(found[0, 0, i, j]) == pytest.approx(total / weight, abs=1e-5)
     torch.testing.assert_close(blurred(torch.full((1, 3, 9, 4), 0.3), 0.2), torch.full((1, 3, 9, 4), 0.3))  # fmt: skip
     assert torch.equal(blurred(x, 1e-6), x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(blurred(x, 0.3), found)
 
 
 def test_a_wider_blur_is_another_baseline(net, batch):

@@ -35,8 +35,12 @@ _UNARY = (*_GATES, "Add", "Sub", "Rsub", "Div", "Mul", "Tanh", "Softplus", "Hard
 
 @dataclass
 class Unruled:
-    """The ReLUs that follow a rule, by their number, and all other activations, by their names."""
+    """The ReLUs that follow a rule, by their number, and all other activations, by their names.
 
+    `depends`: whether the output depends on the input at all.
+    """
+
+    depends: bool
     rectifiers: int = 0
     others: list[str] = field(default_factory=list)
 
@@ -48,7 +52,7 @@ def unruled(output: Any) -> Unruled:
     or a softmax there, is what the network answers: neither is counted. x sigmoid(x), written out, is.
     """
     nodes, readers = graph_of(t.grad_fn for t in tree_leaves(output) if isinstance(t, Tensor))
-    found = Unruled()
+    found = Unruled(depends=bool(nodes))
     names: dict[str, None] = {}
     for node in nodes:
         kind = kind_of(node)

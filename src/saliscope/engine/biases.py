@@ -63,17 +63,12 @@ def _convolved(axes: int) -> Callable[..., Tensor | None]:
     return own
 
 
+_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_NORM_OF_TORCH = ("input", "weight", "bias", "running_mean", "running_var", *_NORM[5:])
+
+
 def _normed(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-    names = (
-        "input",
-        "running_mean",
-        "running_var",
-        "weight",
-        "bias",
-        "training",
-        "momentum",
-        "eps",
-    )
+    names = _NORM if func is F.batch_norm else _NORM_OF_TORCH
     given = dict(zip(names, args, strict=False)) | dict(kwargs)
     mean, variance, bias = given["running_mean"], given["running_var"], given.get("bias")
     if given.get("training") or mean is None or variance is None:
@@ -97,9 +92,8 @@ def _added(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tenso
         def still(value: Any) -> Any:
             if not isinstance(value, Tensor):
                 return value
-            return (
-                torch.zeros_like(signal) if value is signal else value.clone()
-            )  # it may work in place
+            # Cloned: the call may work in place.
+            return torch.zeros_like(signal) if value is signal else value.clone()
 
         constant = func(*map(still, args), **{k: still(v) for k, v in kwargs.items()})
     return constant if isinstance(constant, Tensor) else None
@@ -171,7 +165,12 @@ def _known() -> dict[Any, Callable[..., Tensor | None]]:
     for name in ("gelu", "silu", "hardswish", "mish", "softplus", "elu", "celu", "selu", "relu6", "hardtanh", "hardsigmoid",
                  "logsigmoid", "threshold", "sigmoid", "tanh", "elu_", "hardtanh_"):  # fmt: skip
         known[getattr(F, name)] = _bent
-    known |= {F.layer_norm: _mixed, F.group_norm: _mixed, F.instance_norm: _mixed}
+    known |= {
+        F.layer_norm: _mixed,
+        F.group_norm: _mixed,
+        F.instance_norm: _mixed,
+        F.rms_norm: _mixed,
+    }
     for name in ("sigmoid", "sigmoid_", "tanh", "tanh_", "clamp", "clamp_", "clip", "clip_"):
         known |= {getattr(home, name): _bent for home in (torch, Tensor)}
     return known

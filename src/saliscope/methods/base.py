@@ -218,7 +218,8 @@ def needed(value: Tensor | None, what: str, method: Method | None = None) -> Ten
 
 def weighted_sum(weights: Tensor, activation: Tensor) -> Tensor:
     """sum_k w_k A^k: channel weights (B, C) over a grid (B, C, h, w), giving (B, h, w), in float32."""
-    return torch.einsum("bc,bchw->bhw", weights.float(), activation.float())
+    with torch.autocast(activation.device.type, enabled=False):
+        return torch.einsum("bc,bchw->bhw", weights.float(), activation.float())
 
 
 def _text(value: object) -> str:

@@ -53,7 +53,7 @@ class Ruled(Pixelwise, Asking):
                 f"{self.title} has a rule for ReLUs only, and this network has {_listed(found.others)}; use "
                 "integrated-gradients or smoothgrad, or force=true, which leaves all but the ReLUs as they are"
             )
-        if not found.rectifiers and capture.logits.requires_grad:
+        if found.depends and not found.rectifiers:
             raise MethodError(
                 f"{self.title} has a rule for ReLUs, and this network has none: the map would be the plain gradient; "
                 "use gradient, smoothgrad or integrated-gradients"

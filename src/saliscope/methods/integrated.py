@@ -105,7 +105,8 @@ def quadrature(rule: Quadrature, steps: int) -> tuple[np.ndarray, np.ndarray]:
 def blurred(images: Tensor, sigma: float) -> Tensor:
     """Images (B, C, H, W) under a Gaussian of `sigma` times each side; at a border its weights are those inside."""
     rows, columns = (_weights(side, sigma * side).to(images) for side in images.shape[2:])
-    return rows @ images @ columns.T
+    with torch.autocast(images.device.type, enabled=False):
+        return rows @ images @ columns.T
 
 
 def _weights(side: int, spread: float) -> Tensor:
