@@ -1,4 +1,4 @@
-"""What holds for every method of one capture: together as alone, on any evidence and in any precision, nothing left behind."""
+"""What holds for every method: together as alone, on any evidence and in any precision, nothing left behind."""
 
 import threading
 
@@ -9,6 +9,9 @@ import saliscope as sc
 from saliscope.methods import METHODS, Evidence
 
 CAPTURED = [name for name, kind in METHODS.items() if kind.family == "one capture"]
+PROBES = [name for name, kind in METHODS.items() if kind.family == "probes"]
+NETWORK = CAPTURED + PROBES
+QUICK = {"ss-cam": ":samples=2", "is-cam": ":samples=2"}
 ANYWHERE = [name for name in CAPTURED if METHODS[name].reads != "head"]
 GRADIENTS = [name for name in ANYWHERE if METHODS[name].reads != "activations"]
 
@@ -23,10 +26,12 @@ def gap(nets):
 
 
 def at(name):
-    return f"{name}@act2" if name == "cam" else f"{name}@bn1"
+    """A method with a layer, where it has one, and few passes."""
+    layer = "@act2" if name == "cam" else "@bn1" if METHODS[name]().on_layer else ""
+    return f"{name}{layer}{QUICK.get(name, '')}"
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", NETWORK)
 def test_the_facts(name):
     kind = METHODS[name]
     assert kind.name == name
@@ -36,7 +41,7 @@ def test_the_facts(name):
     assert kind.class_discriminative is (kind.reads != "activations")
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", NETWORK)
 @pytest.mark.parametrize("door", ["raw", "model"])
 def test_nothing_is_left_behind(gap, batch, unchanged, name, door):
     gap.train()
@@ -55,7 +60,7 @@ def test_nothing_is_left_behind(gap, batch, unchanged, name, door):
 
 def test_all_together_as_each_alone(gap, batch):
     targets = torch.tensor([[0, 3], [2, 2], [4, 1]])
-    specs = [at(name) for name in CAPTURED] + [f"{name}@conv1+act2" for name in ANYWHERE]
+    specs = [at(name) for name in NETWORK] + [f"{name}@conv1+act2" for name in ANYWHERE]
     from saliscope.methods import map_batch, parse_method
 
     network = sc.Model(gap, (24, 16), prepare=False).network()
@@ -147,7 +152,7 @@ def test_half_precision_evidence_never_overflows(name, dtype):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", NETWORK)
 def test_networks_in_half_precision(nets, batch, name):
     found = sc.attribute(nets.gap().bfloat16(), batch.bfloat16(), 1, method=at(name))
     plain = sc.attribute(nets.gap(), batch, 1, method=at(name))
@@ -208,7 +213,7 @@ def test_evidence_is_never_changed(name):
 
 def test_threads_on_one_network(gap, batch):
     model = sc.Model(gap, (24, 16))
-    single = {name: sc.attribute(model, batch, 1, method=at(name)) for name in CAPTURED}
+    single = {name: sc.attribute(model, batch, 1, method=at(name)) for name in NETWORK}
     found, errors = {}, []
 
     def work(name):
@@ -218,13 +223,13 @@ def test_threads_on_one_network(gap, batch):
         except Exception as err:
             errors.append(err)
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in CAPTURED]
+    threads = [threading.Thread(target=work, args=(name,)) for name in NETWORK]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert errors == []
-    for name in CAPTURED:
+    for name in NETWORK:
         torch.testing.assert_close(found[name], single[name])
 
 
@@ -235,7 +240,7 @@ def test_nothing_piles_up(gap, batch):
     model = sc.Model(gap, (24, 16))
     counts = []
     for _ in range(3):
-        for name in CAPTURED:
+        for name in NETWORK:
             sc.attribute(model, batch, 1, method=at(name))
             sc.attribute(gap, batch, 1, method=at(name))
         gc.collect()
@@ -243,7 +248,7 @@ def test_nothing_piles_up(gap, batch):
     assert counts[2] <= counts[0]
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", NETWORK)
 def test_an_explanation_of_a_photograph(gap, photos, name):
     found = sc.explain(sc.Model(gap, 32), photos, at(name))
     assert {e.status for e in found} <= {"ok", "negative"}

@@ -1,11 +1,14 @@
 """One pass, many maps: captures, heads, and faster copies of networks."""
 
-from saliscope.engine.budget import Budget
+from saliscope.engine.budget import Budget, Tell, make_budget, memory_in_bytes
 from saliscope.engine.capture import PIXELS, Capture
+from saliscope.engine.footprint import Footprint, Living, out_of_memory
 from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
+from saliscope.engine.rest import Answer, Rest, rest_of
+from saliscope.engine.room import Room
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.survey import LayerFacts, Survey, survey
 from saliscope.engine.targets import (
@@ -21,26 +24,36 @@ from saliscope.engine.targets import (
 
 __all__ = [
     "PIXELS",
+    "Answer",
     "BatchTarget",
     "Budget",
     "Capture",
+    "Footprint",
     "Head",
     "LayerFacts",
+    "Living",
     "Network",
     "OwnClasses",
     "Prepared",
+    "Rest",
+    "Room",
     "Rules",
     "Survey",
     "TargetFunction",
     "TargetSpace",
+    "Tell",
     "TopClasses",
     "batch_size",
     "class_indices",
     "class_scores",
     "function_scores",
     "input_size",
+    "make_budget",
+    "memory_in_bytes",
+    "out_of_memory",
     "picture",
     "prepare",
+    "rest_of",
     "shadow",
     "survey",
     "unwrap",

@@ -1,5 +1,6 @@
 """Ways to make maps, one family per file."""
 
+from saliscope.methods.ablation_cam import AblationCAM
 from saliscope.methods.base import Asking, Captured, Evidence, Method
 from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
@@ -8,6 +9,7 @@ from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.grad_cam import GradCAM
 from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.score_cam import ISCAM, SSCAM, ScoreCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spec import METHODS, MethodSpec, layers_of, make_method, parse_method
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
@@ -17,8 +19,11 @@ from saliscope.methods.weighted import GradCAMPlusPlus, XGradCAM
 __all__ = [
     "CAM",
     "FEM",
+    "ISCAM",
     "KPCACAM",
     "METHODS",
+    "SSCAM",
+    "AblationCAM",
     "Asking",
     "BatchMaps",
     "Captured",
@@ -36,6 +41,7 @@ __all__ = [
     "MethodSpec",
     "Random",
     "RefineCAM",
+    "ScoreCAM",
     "ShapleyCAM",
     "XGradCAM",
     "check_head",

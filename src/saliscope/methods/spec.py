@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from saliscope.engine import PIXELS
 from saliscope.errors import MethodError, nearest
+from saliscope.methods.ablation_cam import AblationCAM
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
@@ -16,6 +17,7 @@ from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.grad_cam import GradCAM
 from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.score_cam import ISCAM, SSCAM, ScoreCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
 from saliscope.methods.trivial import Centre, Edges, Random
@@ -25,7 +27,9 @@ __all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 
 _ALL: tuple[type[Method], ...] = (
     *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
-    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges),
+    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM),
+    *(ScoreCAM, SSCAM, ISCAM, AblationCAM),
+    *(Random, Centre, Edges),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""
