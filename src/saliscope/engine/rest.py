@@ -97,7 +97,7 @@ def _find(network: Network, inputs: Any, layer: str, grid: Tensor) -> Rest:
     repeated, behind = Rest(False, Footprint(0)), Rest(True, Footprint(0))
     with Living() as living:
         expected = _numbers(repeated.ask(network, inputs, layer, grids))
-    long = Rest(False, Footprint(living.peak // _TRIED))
+    long = Rest(False, Footprint(living.peak // _TRIED + grids[0].nbytes + _size_of(inputs)))
     try:
         with Living() as living:
             found = _numbers(behind.ask(network, inputs, layer, grids))
@@ -113,8 +113,14 @@ def _find(network: Network, inputs: Any, layer: str, grid: Tensor) -> Rest:
     more, peak = grids.repeat(4, 1, 1, 1), living.peak
     with Living() as living:
         behind.ask(network, inputs, layer, more)
-    each = max((living.peak - peak) // (len(more) - _TRIED), 2 * more[0].nbytes)
-    return Rest(True, Footprint(each, max(0, peak - _TRIED * each)))
+    drawn = more[0].nbytes  # the variants themselves
+    each = max((living.peak - peak) // (len(more) - _TRIED), drawn)
+    return Rest(True, Footprint(each + drawn, max(0, peak - _TRIED * each)))
+
+
+def _size_of(inputs: Any) -> int:
+    own = picture(inputs)
+    return 0 if own is None else own[0].nbytes
 
 
 def _numbers(answer: Answer) -> list[Tensor]:

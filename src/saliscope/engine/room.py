@@ -21,7 +21,7 @@ Job = Callable[[range, slice], Tensor]
 class Room:
     """How many images may be in the network at once; it shrinks where memory runs out, and stays so.
 
-    `whole`: the images of a batch belong together and are never parted.
+    `whole`: the images of a batch belong together and are never parted, only the variants.
     """
 
     def __init__(self, limit: int, *, whole: bool = False) -> None:

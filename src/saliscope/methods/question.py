@@ -103,15 +103,14 @@ class Question:
         `wanted` (B, n) says which. `make` draws the pictures (m, C, H, W) of variants `numbers` (m,) of images `rows`
         (m,), in the order of their numbers; where the batch has to stay whole, also of variants not wanted.
         """
-        room = self._room()
 
         def ask(rows: Tensor, numbers: Tensor) -> Tensor:
             return self._answer(make(rows, numbers), rows)
 
         if self.together:
             numbers, rows = wanted.T.nonzero().T
-            return self._gathered(wanted, [Group(rows, numbers, room, ask)])
-        return self._gathered(wanted, self._whole(wanted, room, ask))
+            return self._gathered(wanted, [Group(rows, numbers, self._room(), ask)])
+        return self._gathered(wanted, self._whole(wanted, ask))
 
     def replaced(self, layer: str, wanted: Tensor, make: Draw) -> Tensor:
         """Ask about other outputs of a layer; the scores (B, n, K) as `asked`.
@@ -125,8 +124,7 @@ class Question:
             return self.scores(answer)
 
         if not self.together:
-            room = Room(len(self.images), whole=True)
-            return self._gathered(wanted, self._whole(wanted, room, ask))
+            return self._gathered(wanted, self._whole(wanted, ask))
         own = (self._of_one(layer, i, wanted[i], make) for i in range(len(wanted)))
         return self._gathered(wanted, list(own))
 
@@ -143,11 +141,11 @@ class Question:
         room = Room(self.budget.images(rest.footprint, self.images.device))
         return Group(torch.full_like(numbers, i), numbers, room, ask)
 
-    def _whole(self, wanted: Tensor, room: Room, ask: Draw) -> list[Group]:
+    def _whole(self, wanted: Tensor, ask: Draw) -> list[Group]:
         """The whole batch once for each variant that any image wants."""
         rows = torch.arange(len(wanted), device=wanted.device)
         numbers = wanted.any(0).nonzero()[:, 0]
-        return [Group(rows, n.expand(len(rows)), room, ask) for n in numbers]
+        return [Group(rows, n.expand(len(rows)), None, ask) for n in numbers]
 
     def _gathered(self, wanted: Tensor, groups: Sequence[Group]) -> Tensor:
         shape = (*wanted.shape, len(self.targets))

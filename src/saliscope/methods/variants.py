@@ -19,34 +19,47 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Variants `numbers` (n,) of images `rows` (n,) that may share passes; `ask` gives the scores (m, K) of some of them."""
+    """Variants `numbers` (n,) of images `rows` (n,) that may share passes; `ask` gives the scores (m, K) of some of them.
+
+    `room` says how many go at once; None where all have to go together, in this order.
+    """
 
     rows: Tensor
     numbers: Tensor
-    room: Room
+    room: Room | None
     ask: Draw
 
+    def pieces(self) -> Iterator[tuple[slice, Tensor]]:
+        """Places among the pairs, in order, and the scores (m, K) of those."""
+        whole = slice(0, len(self.rows))
+        if self.room is None:
+            yield whole, self.ask(self.rows, self.numbers)
+            return
 
-def gathered(groups: Sequence[Group], shape: tuple[int, int, int], tell: Callable[[int], None]) -> Tensor:  # fmt: skip
+        def job(pairs: range, _: slice) -> Tensor:
+            some = slice(pairs.start, pairs.stop)
+            return self.ask(self.rows[some], self.numbers[some])[:, None]
+
+        start = 0
+        while start < whole.stop:
+            stop = min(start + self.room.limit, whole.stop)
+            yield slice(start, stop), self.room.ask(job, range(start, stop), slice(0, 1))[:, 0]
+            start = stop
+
+
+def gathered(
+    groups: Sequence[Group], shape: tuple[int, int, int], tell: Callable[[int], None]
+) -> Tensor:
     """The scores of all groups in one tensor `shape` (B, n, K), float32; NaN where nothing was asked."""
     found: Tensor | None = None
     done = 0
     for group in groups:
-
-        def job(pairs: range, _: slice, group: Group = group) -> Tensor:
-            some = slice(pairs.start, pairs.stop)
-            return group.ask(group.rows[some], group.numbers[some])[:, None]
-
-        start = 0
-        while start < len(group.rows):
-            stop = min(start + group.room.limit, len(group.rows))
-            scores = group.room.ask(job, range(start, stop), slice(0, 1))[:, 0].float()
+        for some, scores in group.pieces():
             if found is None:
                 found = torch.full(shape, float("nan"), device=scores.device)
-            rows, numbers = group.rows[start:stop], group.numbers[start:stop]
-            found[rows.to(found.device), numbers.to(found.device)] = scores
-            done += stop - start
-            start = stop
+            rows, numbers = group.rows[some], group.numbers[some]
+            found[rows.to(found.device), numbers.to(found.device)] = scores.float()
+            done += len(rows)
             tell(done)
     return torch.full(shape, float("nan")) if found is None else found
 
