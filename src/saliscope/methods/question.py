@@ -21,7 +21,7 @@ from saliscope.engine import (
     rest_of,
     with_picture,
 )
-from saliscope.methods.variants import Draw, Group, gathered, told
+from saliscope.methods.groups import Draw, Group, gathered, told
 
 __all__ = ["Question"]
 
