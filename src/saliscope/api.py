@@ -14,6 +14,8 @@ from saliscope.engine import (
     Survey,
     TargetFunction,
     TargetSpace,
+    Tell,
+    make_budget,
     shadow,
     survey,
     unwrap,
@@ -53,6 +55,8 @@ def explain(
     target: ClassTarget = ...,
     target_space: TargetSpace = ...,
     batch_size: int = ...,
+    memory: int | str | None = ...,
+    progress: Tell | None = ...,
 ) -> Explanation: ...
 @overload
 def explain(
@@ -64,6 +68,8 @@ def explain(
     target: ClassTarget = ...,
     target_space: TargetSpace = ...,
     batch_size: int = ...,
+    memory: int | str | None = ...,
+    progress: Tell | None = ...,
 ) -> list[Explanation]: ...
 def explain(
     model: Model | str,
@@ -74,6 +80,8 @@ def explain(
     target: ClassTarget = None,
     target_space: TargetSpace = "logit",
     batch_size: int = 8,
+    memory: int | str | None = None,
+    progress: Tell | None = None,
 ) -> Explanation | list[Explanation]:
     """Show what a classifier looked at in one image, or in each of a list.
 
@@ -83,6 +91,10 @@ def explain(
     with one for each image, a function of the network's output, or None for the predicted class. `target_space`
     "probability" explains the softmax probability instead of the logit, "log-probability" its logarithm. Other scalars
     (differences of classes, embeddings, masks) are in `saliscope.targets`.
+
+    `memory` (bytes, "500MB", "2GB"; default 1 GiB) bounds what a method that asks the network again and again has in
+    flight; it changes no map beyond rounding. `progress(method, done, total)` is told how far such a method is with the
+    images of its batch.
 
     Raises `ImageError`, `LayerError`, `MethodError`, `TargetError`; nothing is changed on the model, also then.
     """
@@ -97,10 +109,13 @@ def explain(
         target = scalar.item()
     _check_targets(target, len(sources))
     results: list[Explanation] = []
+    budget = make_budget(memory, progress)
     for start in range(0, len(sources), batch_size):
         photos = [load_image(s) for s in sources[start : start + batch_size]]
         chosen = _slice(target, start, batch_size)
-        for found in explain_batch(model, photos, specs, target=chosen, space=target_space):
+        for found in explain_batch(
+            model, photos, specs, target=chosen, space=target_space, budget=budget
+        ):
             results += found
     return results[0] if single else results
 
@@ -216,6 +231,8 @@ def compare(
     target_space: TargetSpace = "logit",
     protocol: str | Protocol = "yang2025",
     convention: BoxConvention = "half-open",
+    memory: int | str | None = None,
+    progress: Tell | None = None,
 ) -> Comparison:
     """Explain one image by several methods and layers from a single forward pass, and score their boxes.
 
@@ -233,7 +250,10 @@ def compare(
     _check_truth(boxes, photo.size)
     named = parse_protocol(protocol)
     specs = resolve_specs(model, [parse_method(m) for m in methods])
-    (found,) = explain_batch(model, [photo], specs, target=target, space=target_space)
+    budget = make_budget(memory, progress)
+    (found,) = explain_batch(
+        model, [photo], specs, target=target, space=target_space, budget=budget
+    )
     return Comparison(tuple(found), boxes, named, convention)
 
 
@@ -255,6 +275,8 @@ def attribute(
     method: MethodLike = "grad-cam",
     layer: LayerLike | Sequence[LayerLike] | None = None,
     target_space: TargetSpace = "logit",
+    memory: int | str | None = None,
+    progress: Tell | None = None,
     **options: Any,
 ) -> Tensor | dict[str, Tensor]:
     """Make maps of tensors: the door without images.
@@ -264,7 +286,7 @@ def attribute(
     logit), an int, B ints or a LongTensor (B,): the maps are float32 (B, h, w), signed unless the method's ReLU is on, on
     the device of the inputs; a LongTensor (B, K): (B, K, h, w); or a function from the network's output to scalars (B,).
     `layer` is a name, a module, None for the recommended one, or a list of them: then a dict by the names given. A name
-    like "layer3+layer4" makes one map of both layers. `options` are the method's own fields (`relu=False`), checked.
+    like "layer3+layer4" makes one map of both layers. `memory` and `progress` as in `explain`. `options` are the method's own fields (`relu=False`), checked.
 
     Raises `LayerError`, `MethodError`, `TargetError`, `ModelError`. Nothing is left behind: no hooks, flags, gradients.
     """
@@ -280,7 +302,8 @@ def attribute(
         network = module.network(names)
     else:
         network = Network(shadow(own), read=logits_of, survey=facts)
-    maps = map_batch(network, inputs, specs, target=target, space=target_space)
+    budget = make_budget(memory, progress)
+    maps = map_batch(network, inputs, specs, target=target, space=target_space, budget=budget)
     finished = [spec.method.finish(m if maps.several else m[:, 0]) for m in maps.signed]
     if not listed:
         return finished[0]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saliscope.engine import OwnClasses, TargetFunction, TargetSpace, TopClasses
+from saliscope.engine import Budget, OwnClasses, TargetFunction, TargetSpace, TopClasses
 from saliscope.errors import MethodError, OptionError, TargetError
 from saliscope.explanation import Explanation, Target
 from saliscope.frames import Frame
@@ -76,12 +76,13 @@ def explain_batch(
     top: int | None = None,
     space: TargetSpace = "logit",
     inputs: tuple[Tensor, Sequence[Frame]] | None = None,
+    budget: Budget | None = None,
 ) -> list[list[Explanation]]:
     """Explain one batch of photographs from one forward pass.
 
     `specs` are resolved (see `resolve_specs`). For each photograph the explanations come target by target, and for each
     target in the order of `specs`. `top` explains the `top` best classes of each image instead of `target`. `inputs` is
-    what `model.inputs(photos)` returns, where it was called before.
+    what `model.inputs(photos)` returns, where it was called before. `budget` bounds methods that ask the network again.
     """
     if space not in get_args(TargetSpace):
         known = ", ".join(f'"{s}"' for s in get_args(TargetSpace))
@@ -90,7 +91,12 @@ def explain_batch(
     start = time.perf_counter()
     batch, frames = model.inputs(photos) if inputs is None else inputs
     maps = map_batch(
-        network, batch, specs, target=_target(model, target, top, len(photos)), space=space
+        network,
+        batch,
+        specs,
+        target=_target(model, target, top, len(photos)),
+        space=space,
+        budget=budget,
     )
     signed = [stack.cpu().numpy() for stack in maps.signed]
     finished = [

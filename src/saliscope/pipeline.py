@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from saliscope.engine import TargetSpace
+from saliscope.engine import Budget, TargetSpace
 from saliscope.errors import ImageError, MethodError, OptionError, SaliscopeError, TargetError
 from saliscope.explainer import ClassTarget, explain_batch
 from saliscope.explanation import Explanation
@@ -57,6 +57,7 @@ def explain_files(
     space: TargetSpace = "logit",
     batch_size: int = 8,
     workers: int | None = None,
+    budget: Budget | None = None,
 ) -> Generator[Outcome[T], None, None]:
     """Explain image files in batches and yield what `finish` makes of each, in the order of `paths`.
 
@@ -67,7 +68,7 @@ def explain_files(
     uses all of them halts the others too. Large photographs make small batches: 100 million pixels in each at most.
 
     A file that cannot be read or explained yields its error and never stops the others; where a batch does not fit in
-    memory its images are tried one by one. What `finish` raises ends the run, unless it is an `ImageError` of that one
+    memory its images are tried one by one. `budget` bounds what a method that asks the network again has in flight. What `finish` raises ends the run, unless it is an `ImageError` of that one
     image, as does closing the generator; the images being finished then are finished, the others are dropped.
 
     Raises at once, before a file is read: `OptionError` for a batch size below 1, `TargetError` for `top` outside the
@@ -80,7 +81,14 @@ def explain_files(
         inputs = torch.cat([r.inputs for r in batch]), [r.frame for r in batch]
         photos = [r.photo for r in batch]
         found = explain_batch(
-            model, photos, specs, target=target, top=top, space=space, inputs=inputs
+            model,
+            photos,
+            specs,
+            target=target,
+            top=top,
+            space=space,
+            inputs=inputs,
+            budget=budget,
         )
         return [Outcome(r.path, explanations) for r, explanations in zip(batch, found, strict=True)]
 

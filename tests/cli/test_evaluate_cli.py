@@ -523,6 +523,8 @@ def test_plain_lines_come_now_and_then(capsys, monkeypatch):
     with RunProgress() as watch:
         watch.begin("explain", 10, 4)
         watch.step(2, 1)
+        watch.asking("rise", 100, 4000)
+        watch.asking("rise", 4000, 4000)
         watch.step(3, 0)
         watch.begin("measure", 0, 0)
         watch.begin("measure", 3, 0)
@@ -535,7 +537,7 @@ def test_plain_lines_come_now_and_then(capsys, monkeypatch):
         for line in said.err.splitlines()
     ]
     assert lines == [
-        "explain: 10 images, 4 done earlier", "3/6, 1 failed", "6/6, 1 failed", "measure: 3 images", "3/3, 0 failed", "a line"
+        "explain: 10 images, 4 done earlier", "3/6, 1 failed", "rise: asked 100 of 4000", "6/6, 1 failed", "measure: 3 images", "3/3, 0 failed", "a line"
     ]  # fmt: skip
     assert (watch.stage, watch.done, watch.failed) == ("measure", 3, 0)
 

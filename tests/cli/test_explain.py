@@ -540,3 +540,32 @@ def test_a_wrong_network(run, place, model, weights, said):
     done = run("explain", place / "photos/p0.png", *words, net=False)
     assert (done.code, len(done.lines)) == (2, 1)
     assert said in done.err
+
+
+def test_memory_changes_no_map(run, place):
+    words = ("explain", place / "photos/p0.png", "--method", "score-cam@features.1")
+    assert run(*words, "-o", place / "a").code == 0
+    assert run(*words, "-o", place / "b", "--memory", "200KB").code == 0
+    with np.load(place / "a/p0.maps.npz") as one, np.load(place / "b/p0.maps.npz") as other:
+        assert list(one) == list(other)
+        for name in one:
+            if one[name].dtype.kind == "f":
+                np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("verb", ["explain", "compare"])
+def test_memory_that_is_none_is_a_wrong_argument(run, place, verb):
+    done = run(verb, place / "photos/p0.png", "--memory", "lots")
+    assert done.code == 2
+    assert 'memory is a number of bytes or a text like "500MB", "2GB" or "1.5GiB"' in done.err
+    assert not (place / "cwd/saliscope-out").exists()
+
+
+def test_a_long_method_shows_how_far_it_is(run, place, monkeypatch):
+    from saliscope.cli import progress
+
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    words = ("explain", place / "photos/p0.png", "--method", "score-cam@features.1", "-o", place / "out")  # fmt: skip
+    done = run(*words)
+    assert any(line.startswith("score-cam@features.1: asked 0 of ") for line in done.lines)
+    assert not [line for line in run(*words, "--no-progress").lines if "asked" in line]

@@ -1,4 +1,4 @@
-"""What holds for every method of one capture: together as alone, on any evidence and in any precision, nothing left behind."""
+"""What holds for every method: together as alone, on any evidence and in any precision, nothing left behind."""
 
 import threading
 
@@ -9,8 +9,9 @@ import saliscope as sc
 from saliscope.methods import METHODS, Evidence
 
 CAPTURED = [name for name, kind in METHODS.items() if kind.family == "one capture"]
-FAMILIES = ("one capture", "full gradient", "pixel gradients")
-EVERY = [name for name, kind in METHODS.items() if kind.family in FAMILIES]
+EVERY = [name for name, kind in METHODS.items() if kind.family != "trivial"]
+PROBES = [name for name in EVERY if METHODS[name].family == "probes"]
+QUICK = {"ss-cam": ":samples=2", "is-cam": ":samples=2"}
 ANYWHERE = [name for name in CAPTURED if METHODS[name].reads != "head"]
 GRADIENTS = [name for name in ANYWHERE if METHODS[name].reads != "activations"]
 
@@ -25,9 +26,9 @@ def gap(nets):
 
 
 def at(name):
-    if not METHODS[name]().on_layer:
-        return name
-    return f"{name}@act2" if name == "cam" else f"{name}@bn1"
+    """A method with a layer, where it has one, and few passes."""
+    layer = "@act2" if name == "cam" else "@bn1" if METHODS[name]().on_layer else ""
+    return f"{name}{layer}{QUICK.get(name, '')}"
 
 
 @pytest.mark.parametrize("name", EVERY)

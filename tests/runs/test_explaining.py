@@ -479,3 +479,21 @@ def test_rows_of_the_user_s_own_data(settings, tmp_path):
     (row,) = runs.open_run(tmp_path / "run").maps.to_dicts()
     assert (row["id"], row["split"], row["target"], row["source_height"]) == ("x", "all", 1, 20)
     assert json.loads((tmp_path / "run/run.json").read_text())["selected"] == {"all": 1}
+
+
+def test_memory_bounds_what_is_asked_at_once_and_progress_is_told(settings, monkeypatch):
+    told = []
+    found = []
+    for memory in (None, "100KB"):
+        subject = open_subject(
+            settings(methods=["score-cam@features.1"], trivial=False, memory=memory)
+        )
+        units = units_in(subject, batch_size=4)[:1]
+        _, rows = rows_of(subject, units, tell=lambda *a: told.append(a))
+        found.append([np.array(row["map"]) for row in rows])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert {name for name, _, _ in told} == {"score-cam@features.1"}
+    assert told[-1][1] == told[-1][2]
+    steps = [done for _, done, _ in told]
+    assert len(steps[steps.index(0, 1) :]) > len(steps[: steps.index(0, 1)]), "less at once"

@@ -129,6 +129,7 @@ def test_free_fields_change_nothing_that_is_kept():
         "limit": 3,
         "shard": "1/2",
         "batch_size": 2,
+        "memory": "2GB",
         "device": "cpu",
         "workers": 2,
         "engine": "ray",
@@ -165,14 +166,14 @@ def test_a_file_and_what_replaces_its_fields(tmp_path):
 def test_wrong_fields_of_a_file_are_told_with_their_lines(tmp_path):
     file = tmp_path / "dogs.toml"
     file.write_text(
-        '# dogs\nmodel = "resnet18"\ndata = "critters"\n\nlimt = 5\nshard = "2"\nmethods = [\n  "cm",\n]\n'
+        '# dogs\nmodel = "resnet18"\ndata = "critters"\n\nlimt = 5\nshard = "2"\nmethods = [\n  "centr",\n]\n'
     )
     with pytest.raises(OptionError) as found:
         read_run_settings(file)
     assert sorted(str(found.value).splitlines()) == sorted([
         f'run {file}:5: there is no field "limt"; nearest: "limit", "split"',
         f'run {file}:6: shard is "2", but must be i/n with 1 <= i <= n, e.g. 1/4',
-        f'run {file}:7: methods is ["cm"], but not all of it can be used: method "cm" is unknown; nearest: "cam". '
+        f'run {file}:7: methods is ["centr"], but not all of it can be used: method "centr" is unknown; nearest: "centre". '
         "`saliscope methods` lists them all",
     ])  # fmt: skip
 
@@ -212,3 +213,14 @@ def test_written_and_read_again_they_are_equal(tmp_path):
     file = tmp_path / "x.toml"
     file.write_text(settings_toml(one), encoding="utf-8")
     assert read_run_settings(file) == one
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, None), ("2 GB", "2 GB"), (1 << 20, "1048576")])
+def test_memory_is_kept_as_it_is_written(given, kept):
+    assert make(memory=given).memory == kept
+
+
+@pytest.mark.parametrize("given", ["lots", 0, True])
+def test_memory_that_is_none(given):
+    with pytest.raises(OptionError, match=r'memory.*is a number of bytes or a text like "500MB"'):
+        make(memory=given)

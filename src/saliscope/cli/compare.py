@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from saliscope.cli.options import ModelOptions, OneTarget, open_truth
+from saliscope.cli.options import Memory, ModelOptions, OneTarget, open_truth
 from saliscope.errors import OptionError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def compare(
         bool,
         Parameter(name="--all", negative=(), help="every method that applies, each run alone"),
     ] = False,
+    memory: Memory = None,
     figure: Annotated[FigureName, Parameter(help="which figure is drawn")] = "comparison",
     output: Annotated[
         list[Path] | None,
@@ -116,6 +117,7 @@ def compare(
         target_space=aim.target_space,
         protocol=protocol,
         convention=convention,
+        memory=memory,
     )
     return finish(comparison, figure, output or [], as_json=as_json)
 

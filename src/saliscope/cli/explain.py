@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from saliscope.cli.options import ModelOptions, OneTarget, open_truth
+from saliscope.cli.options import Memory, ModelOptions, OneTarget, open_truth
 from saliscope.errors import DataError, ImageError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from saliscope.cli.progress import Progress
+    from saliscope.engine import Budget
     from saliscope.pipeline import Outcome
     from saliscope.results import ResultFolder
 
@@ -69,6 +71,7 @@ def explain(
     batch_size: Annotated[
         int, Parameter(name=["--batch-size", "-b"], help="images per forward pass")
     ] = 8,
+    memory: Memory = None,
     output: Annotated[
         Path, Parameter(name=["--output", "-o"], help="folder for everything that is written")
     ] = Path("saliscope-out"),
@@ -86,6 +89,8 @@ def explain(
 
     saliscope explain photos/ --model timm:convnext_tiny --target "golden retriever" --truth Annotation/ -o out
     """
+    from saliscope.cli.progress import Progress
+    from saliscope.engine import make_budget
     from saliscope.finding import find_images
     from saliscope.localization import parse_protocol
     from saliscope.results import Look, ResultFolder, unique_stems
@@ -101,11 +106,15 @@ def explain(
     look = Look(parse_protocol(protocol), normalise, colormap, alpha)
     _check_look(look.colormap, look.alpha)
     folder = ResultFolder(output, look, unique_stems(paths), source)
+    bar = Progress(len(paths), shown=progress and not quiet)
+    budget = make_budget(memory, bar.asking)
     model = network.load()
     folder.model = model.title
-    outcomes = _outcomes(model, paths, method or ["grad-cam"], layer, aim, top, batch_size, folder)
+    outcomes = _outcomes(
+        model, paths, method or ["grad-cam"], layer, aim, top, batch_size, folder, budget
+    )
     folder.prepare()
-    return _run(folder, outcomes, len(paths), shown=progress and not quiet, quiet=quiet)
+    return _run(folder, outcomes, bar, quiet=quiet)
 
 
 def _outcomes(
@@ -117,6 +126,7 @@ def _outcomes(
     top: int | None,
     batch_size: int,
     folder: ResultFolder,
+    budget: Budget,
 ) -> Generator[Outcome[list[dict[str, Any]]], None, None]:
     """Check every argument before the first image is read."""
     from saliscope.explainer import resolve_specs
@@ -134,25 +144,24 @@ def _outcomes(
         top=top,
         space=aim.target_space,
         batch_size=batch_size,
+        budget=budget,
     )
 
 
 def _run(
     folder: ResultFolder,
     outcomes: Generator[Outcome[list[dict[str, Any]]], None, None],
-    total: int,
+    bar: Progress,
     *,
-    shown: bool,
     quiet: bool,
 ) -> int:
-    from saliscope.cli.progress import Progress
-
     failed = done = 0
+    total = bar.total
     table = folder.folder / "results.csv"
     if not quiet:
         print(f"{total} image{'s' * (total != 1)} -> {folder.folder}", file=sys.stderr)
     try:
-        with closing(outcomes), Progress(total, shown=shown) as bar:
+        with closing(outcomes), bar:
             for outcome in outcomes:
                 if outcome.error is not None:
                     folder.failed(outcome.path, outcome.error)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from saliscope.models import Model
 
 __all__ = [
+    "Memory",
     "ModelOptions",
     "OneTarget",
     "comma_numbers",
@@ -80,6 +81,15 @@ class ModelOptions:
             std=None if self.std is None else comma_numbers(self.std, 3, "--std"),
             resize=self.resize,
         )
+
+
+Memory = Annotated[
+    str | None,
+    Parameter(
+        help="what methods that ask the network again may have in flight, e.g. 2GB; default: 1GiB"
+    ),
+]
+"""How much memory probes may take."""
 
 
 @dataclass(frozen=True, kw_only=True)

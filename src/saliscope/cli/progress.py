@@ -37,11 +37,12 @@ class Progress:
                 TextColumn("{task.fields[rate]:.1f}/s"),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[failed]} failed"),
+                TextColumn("{task.fields[asking]}"),
                 console=Console(stderr=True),
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task("", total=self.total, rate=0.0, failed=0)
+            self._task = self._bar.add_task("", total=self.total, rate=0.0, failed=0, asking="")
         return self
 
     def __exit__(
@@ -66,6 +67,16 @@ class Progress:
                 f"{done + failed}/{self.total}, {rate:.1f}/s, {left:.0f} s left, {failed} failed",
                 file=sys.stderr,
             )
+
+    def asking(self, method: str, done: int, total: int) -> None:
+        """Show how far a method is that asks the network many times about the images at hand."""
+        now = time.monotonic()
+        if self._terminal:
+            text = f"{method} {done}/{total}" if done < total else ""
+            self._bar.update(self._task, asking=text)
+        elif self._plain and done < total and now - self._said >= _EVERY:
+            self._said = now
+            print(f"{method}: asked {done} of {total}", file=sys.stderr)
 
     def say(self, message: str) -> None:
         """Print a line without breaking the bar."""

@@ -55,6 +55,11 @@ class RunProgress:
         if self._bar is not None:
             self._bar.step(self.done, self.failed)
 
+    def asking(self, method: str, done: int, total: int) -> None:
+        """Show how far a method is that asks the network many times about the images at hand."""
+        if self._bar is not None:
+            self._bar.asking(method, done, total)
+
     def say(self, message: str) -> None:
         """Print a line without breaking the bar."""
         if self._quiet:

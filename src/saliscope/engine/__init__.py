@@ -2,13 +2,16 @@
 
 from saliscope.engine.activations import Unruled, unruled
 from saliscope.engine.biases import Heard, biases, undecomposed
-from saliscope.engine.budget import Budget
+from saliscope.engine.budget import Budget, Tell, make_budget, memory_in_bytes
 from saliscope.engine.capture import PIXELS, Capture
+from saliscope.engine.footprint import Footprint, Living, out_of_memory
 from saliscope.engine.grid import grid_of
 from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
+from saliscope.engine.rest import Answer, Rest, rest_of
+from saliscope.engine.room import Room
 from saliscope.engine.rules import ReluRule, relu_rule
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.survey import LayerFacts, Survey, survey
@@ -26,21 +29,27 @@ from saliscope.engine.targets import (
 
 __all__ = [
     "PIXELS",
+    "Answer",
     "BatchTarget",
     "Budget",
     "Capture",
+    "Footprint",
     "Head",
     "Heard",
     "LayerFacts",
+    "Living",
     "Network",
     "OwnClasses",
     "Prepared",
     "ReluRule",
+    "Rest",
+    "Room",
     "Rules",
     "Survey",
     "Tally",
     "TargetFunction",
     "TargetSpace",
+    "Tell",
     "TopClasses",
     "Unruled",
     "batch_size",
@@ -50,9 +59,13 @@ __all__ = [
     "function_scores",
     "grid_of",
     "input_size",
+    "make_budget",
+    "memory_in_bytes",
+    "out_of_memory",
     "picture",
     "prepare",
     "relu_rule",
+    "rest_of",
     "shadow",
     "survey",
     "tallied",

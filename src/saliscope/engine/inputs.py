@@ -59,18 +59,23 @@ def with_picture(inputs: Any, pictures: Tensor, rows: Tensor | None = None) -> A
     place, batch = picture(inputs), batch_size(inputs)
     assert place is not None, "the inputs hold a picture"
 
-    def replaced(value: Any) -> Any:
-        if value is place:
-            return pictures.to(place.dtype)
-        if isinstance(value, dict):
-            return {k: replaced(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return tuple(map(replaced, value))
-        if rows is not None and isinstance(value, Tensor) and value.ndim and len(value) == batch:
-            return value[rows.to(value.device)]
-        return value
+    return _replaced(inputs, place, pictures, rows, batch)
 
-    return replaced(inputs)
+
+def _replaced(
+    value: Any, place: Tensor, pictures: Tensor, rows: Tensor | None, batch: int
+) -> (
+    Any
+):  # no closure: one that calls itself would keep the pictures until the garbage collector comes
+    if value is place:
+        return pictures.to(place.dtype)
+    if isinstance(value, dict):
+        return {k: _replaced(v, place, pictures, rows, batch) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_replaced(v, place, pictures, rows, batch) for v in value)
+    if rows is not None and isinstance(value, Tensor) and value.ndim and len(value) == batch:
+        return value[rows.to(value.device)]
+    return value
 
 
 def input_size(inputs: Any) -> tuple[int, int] | None:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from saliscope.engine.capture import PIXELS, Capture, Recorder, closed_form, recorded
+from saliscope.engine.footprint import Footprint, Living
 from saliscope.engine.inputs import (
     batch_size,
     call,
     device_of,
+    input_size,
     picture,
     private_inputs,
     with_picture,
 )
+from saliscope.engine.rest import Answer, Replacement
 from saliscope.engine.survey import Survey
 from saliscope.engine.tally import count
 from saliscope.errors import LayerError, ModelError
 
 __all__ = ["Network", "Rules"]
+
+T = TypeVar("T")
+_TRIED = 2  # images in the pass that is measured; of one, some networks drop the axis
 
 Rules = Callable[[], AbstractContextManager[object]]
 """Opens a context in which the functions a network calls do something else than usual; for the calling thread only."""
@@ -61,6 +67,7 @@ class Network:
         self._in_place: frozenset[str] = (
             frozenset()
         )  # layers found to be followed by an operation in place
+        self._found: dict[Hashable, Any] = {}
         self._lock = threading.Lock()
 
     def capture(
@@ -99,6 +106,52 @@ class Network:
             if head is not None:
                 return closed_form(recorder, ready, output, logits, layers, head)
             return recorded(recorder, ready, output, logits, layers)
+
+    def replaced(self, inputs: Any, layer: str, grids: Tensor) -> Answer:
+        """Run without a graph, with `grids` (n, C, h, w) in place of what `layer` returns; the network may change them.
+
+        `inputs` hold one image, or n. Raises `LayerError` for a layer that never runs, runs twice, or returns no grid,
+        and whatever the network does where it cannot go on with n images behind the layer and one before it.
+        """
+        self._listen([layer])
+        with torch.inference_mode(mode=False), torch.no_grad():
+            ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
+            replacement = Replacement(layer, grids, input_size(ready))
+            self._recording.now = replacement
+            try:
+                with self._own_precision(ready):
+                    output = call(self.module, ready)
+            finally:
+                self._recording.now = None
+            if not replacement.used:
+                raise LayerError(
+                    f'layer "{layer}" never ran in this pass; choose one that `saliscope layers` lists'
+                )
+            return Answer(output, self._logits(output, ready, needed=False))
+
+    def footprint(self, inputs: Any) -> Footprint:
+        """The bytes that a pass without a graph takes for each image like the first of `inputs`; counted once."""
+        own = picture(inputs)
+        if own is None:
+            raise LayerError(
+                "the inputs hold no (B, C, H, W) tensor, whose variants could be asked"
+            )
+
+        def count() -> Footprint:
+            rows = torch.zeros(_TRIED, dtype=torch.long)
+            few = with_picture(inputs, own[rows.to(own.device)], rows)
+            with Living() as living:
+                self.capture(few, [], gradients=False)
+            return Footprint(living.peak // _TRIED)
+
+        return self.once(("footprint", tuple(own.shape[1:]), own.dtype, own.device), count)
+
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What `find` returns, found once for the life of this copy."""
+        if key not in self._found:
+            self._found[key] = find()
+        found: T = self._found[key]
+        return found
 
     def _record(
         self, inputs: Any, layers: frozenset[str], *, graph: bool, rules: Rules
@@ -158,7 +211,7 @@ class Network:
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(module: nn.Module, given: Any, output: Any) -> Any:  # noqa: ARG001 - torch calls it with three
-            recorder: Recorder | None = getattr(self._recording, "now", None)
+            recorder: Recorder | Replacement | None = getattr(self._recording, "now", None)
             if recorder is None or name not in recorder.wanted:
                 return None
             return recorder(name, output)

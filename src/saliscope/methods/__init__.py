@@ -1,5 +1,6 @@
 """Ways to make maps, one family per file."""
 
+from saliscope.methods.ablation_cam import AblationCAM
 from saliscope.methods.base import Asking, Captured, Evidence, Method
 from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
@@ -13,6 +14,7 @@ from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
 from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.score_cam import ISCAM, SSCAM, ScoreCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.smooth_grad_cam import SmoothGradCAMPlusPlus
 from saliscope.methods.spec import METHODS, MethodSpec, layers_of, make_method, parse_method
@@ -23,8 +25,11 @@ from saliscope.methods.weighted import GradCAMPlusPlus, XGradCAM
 __all__ = [
     "CAM",
     "FEM",
+    "ISCAM",
     "KPCACAM",
     "METHODS",
+    "SSCAM",
+    "AblationCAM",
     "Asking",
     "BatchMaps",
     "Captured",
@@ -49,6 +54,7 @@ __all__ = [
     "MethodSpec",
     "Random",
     "RefineCAM",
+    "ScoreCAM",
     "ShapleyCAM",
     "Shuffled",
     "SmoothGrad",

@@ -14,8 +14,11 @@ from saliscope.engine import (
     BatchTarget,
     Budget,
     Capture,
+    Footprint,
+    Living,
     Network,
     OwnClasses,
+    Room,
     Survey,
     TargetFunction,
     TargetSpace,
@@ -114,17 +117,35 @@ def _smoothed(
     """For each method the map made of those of noisy copies, (B, K, h, w); several copies go in one batch."""
     first, images = specs[0].method, images_of(inputs)
     batch = len(images)
-    alone = any(isinstance(s.method, Asking) for s in specs)
-    together = 1 if alone or not all(t.row_by_row for t in targets) else max(1, 16 // batch)
     copies = noisy_copies(images, first.smooth, level=first.noise, seed=first.seed)
     moments = [Moments() for _ in specs]
-    while chunk := list(islice(copies, together)):
+
+    def take_in(chunk: Sequence[Tensor]) -> None:
         rows = torch.arange(batch).repeat(len(chunk)) if len(chunk) > 1 else None
-        noisy = with_picture(inputs, torch.cat(chunk), rows)
+        noisy = with_picture(inputs, torch.cat(list(chunk)), rows)
         made = Pass(network, noisy, specs, targets, budget, rows=rows).maps()
         for found, maps in zip(moments, made, strict=True):
             for one in maps.reshape(-1, batch, *maps.shape[1:]):
                 found.add(one)
+
+    def count() -> Footprint:
+        with Living() as living:
+            take_in([next(copies)])
+        return Footprint(living.peak // batch + 2 * images[0].nbytes)
+
+    room = Room(batch, whole=True)
+    asking = any(isinstance(s.method, Asking) for s in specs)  # these fill the memory by themselves
+    if not asking and all(t.row_by_row for t in targets):
+        key = ("smooth", tuple(map(str, specs)), tuple(images.shape[1:]), len(targets))
+        footprint = network.once(key, count)
+        room = Room(budget.images(footprint, images.device), whole=True)
+    while chunk := list(islice(copies, max(1, room.limit // batch))):
+
+        def job(some: range, _: slice, chunk: list[Tensor] = chunk) -> Tensor:
+            take_in(chunk[some.start : some.stop])
+            return torch.empty(len(some), batch)  # the maps are in the moments
+
+        room.ask(job, range(len(chunk)), slice(0, batch))
     return [s.method.average(m) for s, m in zip(specs, moments, strict=True)]
 
 

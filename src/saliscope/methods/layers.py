@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["average", "product", "same_grid"]
+__all__ = ["average", "average_by_target", "product", "same_grid"]
 
 
 def average(maps: Sequence[Tensor]) -> Tensor:
@@ -18,6 +18,14 @@ def average(maps: Sequence[Tensor]) -> Tensor:
     without shifting zero as min-max would. A map that is zero everywhere adds nothing.
     """
     return torch.stack([_unit(m) for m in same_grid(maps)]).mean(0)
+
+
+def average_by_target(maps: Sequence[Tensor]) -> Tensor:
+    """`average` of maps (B, K, h_i, w_i) for each of K targets; one map stays as it is."""
+    if len(maps) == 1:
+        return maps[0]
+    every = average([m.flatten(0, 1) for m in maps])
+    return every.view(*maps[0].shape[:2], *every.shape[1:])
 
 
 def product(maps: Sequence[Tensor]) -> Tensor:

@@ -84,7 +84,7 @@ class Pass:
     def _question(self, spec: MethodSpec) -> Question:
         known = {n: self.capture.activations[n] for n in spec.layers}
         parts = (self.network, self.inputs, self.images, spec.layers, known)
-        return Question(*parts, self.targets, self.budget)
+        return Question(*parts, self.targets, self.budget, str(spec), self.capture)
 
 
 class _Maps:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from saliscope.engine import PIXELS
 from saliscope.errors import MethodError, nearest
+from saliscope.methods.ablation_cam import AblationCAM
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
@@ -20,6 +21,7 @@ from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
 from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.score_cam import ISCAM, SSCAM, ScoreCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.smooth_grad_cam import SmoothGradCAMPlusPlus
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
@@ -34,6 +36,7 @@ _ALL: tuple[type[Method], ...] = (
     *(FullGrad, SmoothGradCAMPlusPlus),
     *(Gradient, InputXGradient, SmoothGrad, VarGrad, IntegratedGradients),
     *(DeconvNet, GuidedBackprop, GuidedGradCAM),
+    *(ScoreCAM, SSCAM, ISCAM, AblationCAM),
     *(Random, Centre, Edges, Shuffled),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}

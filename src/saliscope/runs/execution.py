@@ -37,7 +37,10 @@ _HOPELESS = 32  # so many samples that failed, and none that did not, are no acc
 
 
 class Watch(Protocol):
-    """What is told how far a run is; `saliscope evaluate` draws a bar of it."""
+    """What is told how far a run is; `saliscope evaluate` draws a bar of it.
+
+    One that has a method `asking(method, done, total)` is also told how far a method is that asks the network again.
+    """
 
     def begin(self, stage: str, total: int, done: int) -> None:
         """A stage begins: `total` images, of which `done` were finished earlier."""
@@ -212,7 +215,8 @@ def _explain(
     added = Done(0, 0)
     if units:
         workers = settings.workers or 1
-        work = explaining(subject, store, units, workers=workers, named=named)
+        tell = getattr(told, "asking", None)
+        work = explaining(subject, store, units, workers=workers, named=named, tell=tell)
         with (
             _Working(record, store, "explain", settings, workers) as session,
             closing(work) as done,

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from saliscope.data import DataSet
+from saliscope.engine import Tell
 from saliscope.models import Model
 from saliscope.runs.explaining import Part, explain_units, lost_part
 from saliscope.runs.giving_out import Done, give_out, is_there
@@ -24,15 +25,18 @@ __all__ = ["explaining"]
 
 def explaining(
     subject: Subject, store: Store, units: Sequence[Unit], *, workers: int | None,
-    named: tuple[bool, bool],
+    named: tuple[bool, bool], tell: Tell | None = None,
 ) -> Generator[Done, None, None]:  # fmt: skip
-    """Explain units and write their parts; `named`: whether network and data can be opened by their names elsewhere."""
+    """Explain units and write their parts; `named`: whether network and data can be opened by their names elsewhere.
+
+    `tell` is told how far methods are that ask the network again, where this process does the work itself.
+    """
     settings, address = subject.settings, store.place.address
     model = None if named[0] else subject.model
     data = None if named[1] else subject.data
     found = give_out(
         settings,
-        _explains(subject, store),
+        _explains(subject, store, tell),
         partial(_explainer, settings, model, data, address, workers or 1),
         units,
         workers=workers or 1,
@@ -48,9 +52,9 @@ def explaining(
             yield each
 
 
-def _explains(subject: Subject, store: Store) -> Work[Unit, Done]:
+def _explains(subject: Subject, store: Store, tell: Tell | None = None) -> Work[Unit, Done]:
     def work(units: Iterator[Unit]) -> Iterator[Done]:
-        parts = explain_units(subject, units, keep=partial(_kept, store))
+        parts = explain_units(subject, units, keep=partial(_kept, store), tell=tell)
         return (_done(part) for part in parts)
 
     return work

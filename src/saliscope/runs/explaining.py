@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saliscope.data import DataSet, Failed, Sample, read_samples
-from saliscope.engine import OwnClasses
+from saliscope.engine import Budget, OwnClasses, Tell, make_budget
 from saliscope.errors import SaliscopeError
 from saliscope.explainer import explain_batch
 from saliscope.explanation import Explanation
@@ -63,10 +63,12 @@ def explain_units(
     *,
     keep: Callable[[Part], object] | None = None,
     threads: int | None = None,
+    tell: Tell | None = None,
 ) -> Generator[Part, None, None]:
     """Explain units as they come and yield each one's part, in their order.
 
-    `keep` writes a part where it has to be, while the network is at the next one.
+    `keep` writes a part where it has to be, while the network is at the next one. `tell` is told how far methods are that
+    ask the network again.
 
     The network runs in the caller's thread; decoding is ahead of it and encoding behind, as in `overlapped`. A sample
     that cannot be read or explained is a row that says why. Raises what nothing can be done about: a bug, a network that
@@ -75,6 +77,7 @@ def explain_units(
     layers = layers_of(subject.specs)
     subject.model.network(layers)  # made before the first batch
     taken: list[Unit] = []
+    budget = make_budget(subject.settings.memory, tell)
 
     def batches() -> Iterator[Sequence[tuple[Unit, int]]]:
         for unit in units:
@@ -82,7 +85,7 @@ def explain_units(
             yield [(unit, place) for place in unit.positions]
 
     def work(ready: list[_Ready | _Lost]) -> list[tuple[Unit, list[dict[str, Any]]]]:
-        return [(taken.pop(0), _rows_of(subject, ready))]
+        return [(taken.pop(0), _rows_of(subject, ready, budget))]
 
     def finish(done: tuple[Unit, list[dict[str, Any]]]) -> Part:
         part = _part(*done)
@@ -114,14 +117,16 @@ def _read(subject: Subject, unit: Unit, place: int) -> _Ready | _Lost:
     return _Ready(place, sample, photo, inputs, frame, subject.classes.of_sample(sample))
 
 
-def _rows_of(subject: Subject, ready: Sequence[_Ready | _Lost]) -> list[dict[str, Any]]:
+def _rows_of(
+    subject: Subject, ready: Sequence[_Ready | _Lost], budget: Budget
+) -> list[dict[str, Any]]:
     """The rows of one batch, in the order of its samples."""
     read = [r for r in ready if isinstance(r, _Ready)]
     found: dict[int, list[dict[str, Any]]] = {
         r.place: [_failed_row(r.place, r.failed)] for r in ready if isinstance(r, _Lost)
     }
     for group in _groups(read):
-        rows = each_or_all(lambda b: _explained(subject, b), group, _does_not_fit)
+        rows = each_or_all(lambda b: _explained(subject, b, budget), group, _does_not_fit)
         found |= {r.place: own for r, own in zip(group, rows, strict=True)}
     return [row for r in ready for row in found[r.place]]
 
@@ -141,7 +146,7 @@ def _groups(ready: Sequence[_Ready]) -> Iterator[list[_Ready]]:
         yield group
 
 
-def _explained(subject: Subject, batch: list[_Ready]) -> list[list[dict[str, Any]]]:
+def _explained(subject: Subject, batch: list[_Ready], budget: Budget) -> list[list[dict[str, Any]]]:
     target = subject.settings.target
     own = tuple(() if target == "predicted" else r.own for r in batch)
     found = explain_batch(
@@ -151,6 +156,7 @@ def _explained(subject: Subject, batch: list[_Ready]) -> list[list[dict[str, Any
         target=OwnClasses(own, predicted=target != "truth"),
         space=subject.settings.target_space,
         inputs=(torch.cat([r.inputs for r in batch]), [r.frame for r in batch]),
+        budget=budget,
     )
     return [_rows(r, maps, subject) for r, maps in zip(batch, found, strict=True)]
 

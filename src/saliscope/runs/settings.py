@@ -143,6 +143,10 @@ class RunSettings(Settings):
     batch_size: int | None = Field(
         None, ge=1, description="Images a batch and a file; default: 8 on a CPU, 64 on a GPU."
     )
+    memory: str | None = Field(
+        None,
+        description="What methods that ask the network again may have in flight, e.g. 2GB; default: 1GiB.",
+    )
     device: str | None = Field(None, description="cpu or cuda; the GPU is used where there is one.")
     workers: int | None = Field(
         None, ge=1, description="Processes; default: one for the network, one a core to measure."
@@ -165,6 +169,19 @@ class RunSettings(Settings):
         text = "x".join(map(str, given)) if isinstance(given, list | tuple) else given
         height, _, width = text.partition("x") if isinstance(text, str) else ("", "", "")
         return height if height and height == width else text  # one way to write a square
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory(cls, given: Any) -> Any:
+        from saliscope.engine import memory_in_bytes
+
+        if given is None:
+            return None
+        try:
+            memory_in_bytes(given)
+        except SaliscopeError as err:
+            raise wrong(str(err)) from None
+        return str(given)
 
     @field_validator("methods", mode="after")
     @classmethod
@@ -224,7 +241,9 @@ class RunSettings(Settings):
         return self.model_dump(mode="json", include=set(DECLARED))
 
 
-FREE = frozenset({"root", "limit", "shard", "batch_size", "device", "workers", "engine", "address"})
+FREE = frozenset(
+    {"root", "limit", "shard", "batch_size", "memory", "device", "workers", "engine", "address"}
+)
 MEASURING = frozenset({"protocols", "rules", "thresholds", "pointing", "wsol"})
 DECLARED = frozenset({"primary", "reference", "margin"})
 

@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from saliscope.engine import out_of_memory
+
 __all__ = ["Steps", "cores", "each_or_all", "overlapped", "works_beside"]
 
 I = TypeVar("I")  # noqa: E741 - what is read
@@ -78,17 +80,11 @@ def each_or_all(
     try:
         return work(batch)
     except (MemoryError, RuntimeError) as err:
-        if not _out_of_memory(err):
+        if not out_of_memory(err):
             raise
         if len(batch) == 1:
             return [alone(batch[0], err)]
     return [done for item in batch for done in each_or_all(work, [item], alone)]
-
-
-def _out_of_memory(err: Exception) -> bool:
-    """Whether memory ran out; on the CPU torch says so in a plain `RuntimeError`."""
-    known = isinstance(err, MemoryError | torch.OutOfMemoryError)
-    return known or "DefaultCPUAllocator" in str(err)
 
 
 def works_beside(device: torch.device) -> bool:
