@@ -3,7 +3,7 @@
 from saliscope.engine.budget import Budget
 from saliscope.engine.capture import PIXELS, Capture
 from saliscope.engine.heads import Head
-from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
+from saliscope.engine.inputs import batch_size, input_size, picture, signal, with_picture
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
 from saliscope.engine.shadow import shadow, unwrap
@@ -42,6 +42,7 @@ __all__ = [
     "picture",
     "prepare",
     "shadow",
+    "signal",
     "survey",
     "unwrap",
     "with_picture",

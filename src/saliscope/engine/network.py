@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from saliscope.engine.capture import PIXELS, Capture, Recorder, closed_form, recorded
+from saliscope.engine.grid import first_tensor
 from saliscope.engine.inputs import (
     batch_size,
     call,
     device_of,
-    picture,
     private_inputs,
+    signal,
     with_picture,
 )
+from saliscope.engine.space import is_spatial, prefix_tokens, space_of
 from saliscope.engine.survey import Survey
 from saliscope.errors import LayerError, ModelError
 
@@ -54,6 +56,7 @@ class Network:
         self.channels_last = channels_last
         self._recording = threading.local()
         self._listening: set[str] = set()
+        self._prefix: frozenset[int] | None = None
         self._learns = long_lived
         self._in_place: frozenset[str] = (
             frozenset()
@@ -106,7 +109,7 @@ class Network:
         learns where. A pass that comes another way is noticed like the first.
         """
         copied = (self._in_place | {PIXELS}) & layers if self._learns else layers
-        recorder = Recorder(layers, graph, copied)
+        recorder = Recorder(layers, graph, copied, space_of(inputs, self._prefix or frozenset()))
         self._recording.now = recorder
         try:
             # A pass that has to be repeated must not have touched the inputs.
@@ -141,14 +144,28 @@ class Network:
             return torch.empty(batch_size(inputs), 0)
 
     def _listen(self, layers: Sequence[str]) -> None:
-        """Attach a hook to each layer, once for the life of this copy; it is silent unless its thread records."""
-        if self._listening.issuperset(set(layers) - {PIXELS}):
+        """Attach a hook to each layer, once for the life of this copy; it is silent unless its thread records.
+
+        Convolutions and poolings are listened to as well: the grids they return are those that tokens stand for.
+        """
+        if not layers:
+            return
+        if self._prefix is not None and self._listening.issuperset(set(layers) - {PIXELS}):
             return
         with self._lock:
+            if self._prefix is None:
+                for part in filter(is_spatial, self.module.modules()):
+                    part.register_forward_hook(self._see)
+                self._prefix = prefix_tokens(self.module)
             for name in layers:
                 if name not in self._listening and name != PIXELS:
                     self.module.get_submodule(name).register_forward_hook(self._hook(name))
                     self._listening.add(name)
+
+    def _see(self, module: nn.Module, given: Any, output: Any) -> None:  # noqa: ARG002 - torch calls it with three
+        recorder: Recorder | None = getattr(self._recording, "now", None)
+        if recorder is not None:
+            recorder.space.see(first_tensor(output))
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(module: nn.Module, given: Any, output: Any) -> Any:  # noqa: ARG001 - torch calls it with three
@@ -164,9 +181,9 @@ def _recorded_pixels(recorder: Recorder, inputs: Any) -> Any:
     """The inputs, with the picture recorded like the output of a layer where it is wanted."""
     if PIXELS not in recorder.wanted:
         return inputs
-    found = picture(inputs)
+    found = signal(inputs)
     if found is None:
         raise LayerError(
-            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor"
+            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor, signal or volume"
         )
     return with_picture(inputs, recorder(PIXELS, found))

@@ -26,7 +26,7 @@ from saliscope.engine import (
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, Method
 from saliscope.methods.noise import Moments, noisy_copies
-from saliscope.methods.passes import Pass, captured, images_of
+from saliscope.methods.passes import Pass, captured, signal_of
 from saliscope.methods.spec import MethodSpec
 
 __all__ = ["BatchMaps", "check_head", "map_batch"]
@@ -112,7 +112,7 @@ def _smoothed(
     budget: Budget,
 ) -> list[Tensor]:
     """For each method the map made of those of noisy copies, (B, K, h, w); several copies go in one batch."""
-    first, images = specs[0].method, images_of(inputs)
+    first, images = specs[0].method, signal_of(inputs)
     batch = len(images)
     alone = any(isinstance(s.method, Asking) for s in specs)
     together = 1 if alone or not all(t.row_by_row for t in targets) else max(1, 16 // batch)
