@@ -1,7 +1,9 @@
 """One pass, many maps: captures, heads, and faster copies of networks."""
 
+from saliscope.engine.attention import AttentionTap
 from saliscope.engine.budget import Budget
 from saliscope.engine.capture import PIXELS, Capture
+from saliscope.engine.grid import Layout, layout_of
 from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, input_size, picture, signal, with_picture
 from saliscope.engine.network import Network, Rules
@@ -21,11 +23,13 @@ from saliscope.engine.targets import (
 
 __all__ = [
     "PIXELS",
+    "AttentionTap",
     "BatchTarget",
     "Budget",
     "Capture",
     "Head",
     "LayerFacts",
+    "Layout",
     "Network",
     "OwnClasses",
     "Prepared",
@@ -39,6 +43,7 @@ __all__ = [
     "class_scores",
     "function_scores",
     "input_size",
+    "layout_of",
     "picture",
     "prepare",
     "shadow",

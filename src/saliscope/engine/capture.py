@@ -79,7 +79,7 @@ class Capture:
     """Activations and logits of one batch at several layers, from one forward pass.
 
     `activations` maps each layer to its output, (B, C, h, w), on the network's device and in its precision; `grids` says
-    what (h, w) stands for: the same, (l,) for the layers of a signal, (d, h, w) for those of a volume. `output` is
+    what (h, w) stands for: the same, (l,) for the layers of a signal, (d, h, w) for those of a volume. `space` is what the pass showed of the grids. `output` is
     what the network returned and `logits` the (B, N) read from it. `inputs` is the batch it was given. `gradients` and
     `curvature` differentiate any scalars made from `output` or `logits`, as often as wanted.
     """
@@ -89,6 +89,7 @@ class Capture:
     logits: Tensor
     activations: dict[str, Tensor]
     grids: dict[str, Shape]
+    space: Space
     _differentiate: _Differentiate
 
     def gradients(
@@ -147,7 +148,9 @@ def recorded(
         return _grids(names, arrived, layouts), _grids(names, bent, layouts)
 
     activations = {name: grid.detach() for name, grid in kept.items()}
-    return Capture(inputs, output, logits, activations, _shapes(layouts), differentiate)
+    return Capture(
+        inputs, output, logits, activations, _shapes(layouts), recorder.space, differentiate
+    )
 
 
 def _arrived(gradient: Tensor | None, layer: str) -> Tensor:
@@ -204,4 +207,4 @@ def closed_form(
             (by_logits,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=not last)
         return {name: head.gradient(by_logits, activations[name]) for name in names}, {}
 
-    return Capture(inputs, output, leaf, activations, shapes, differentiate)
+    return Capture(inputs, output, leaf, activations, shapes, recorder.space, differentiate)

@@ -148,8 +148,6 @@ class Network:
 
         Convolutions and poolings are listened to as well: the grids they return are those that tokens stand for.
         """
-        if not layers:
-            return
         if self._prefix is not None and self._listening.issuperset(set(layers) - {PIXELS}):
             return
         with self._lock:

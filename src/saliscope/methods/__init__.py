@@ -1,5 +1,6 @@
 """Ways to make maps, one family per file."""
 
+from saliscope.methods.attention import AttentionLRP, AttentionRollout
 from saliscope.methods.base import Asking, Captured, Evidence, Method
 from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
@@ -20,6 +21,8 @@ __all__ = [
     "KPCACAM",
     "METHODS",
     "Asking",
+    "AttentionLRP",
+    "AttentionRollout",
     "BatchMaps",
     "Captured",
     "Centre",

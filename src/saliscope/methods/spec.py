@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from saliscope.engine import PIXELS
 from saliscope.errors import MethodError, nearest
+from saliscope.methods.attention import AttentionLRP, AttentionRollout
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
@@ -25,7 +26,8 @@ __all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 
 _ALL: tuple[type[Method], ...] = (
     *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
-    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges),
+    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, AttentionRollout, AttentionLRP),
+    *(Random, Centre, Edges),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""
