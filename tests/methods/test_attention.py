@@ -229,8 +229,8 @@ def networks():
         ViTForImageClassification,
     )
 
-    small = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
-    wide = dict(image_size=(32, 48), patch_size=8, num_labels=5, **small)
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}  # fmt: skip
+    wide = {"image_size": (32, 48), "patch_size": 8, "num_labels": 5, **small}
 
     def hf(kind, config):
         return lambda: kind(config)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from saliscope.engine.attention import AttentionTap
 from saliscope.engine.capture import PIXELS, Capture, Recorder, closed_form, recorded
 from saliscope.engine.grid import first_tensor
 from saliscope.engine.inputs import (
@@ -91,6 +93,8 @@ class Network:
         if head is not None and not set(layers) <= set(head.layers):
             head = None
         graph = gradients and head is None
+        if curvature and rules is None:  # fused attention can be differentiated once only
+            rules = partial(AttentionTap, gradients=False)
         with torch.inference_mode(mode=False), torch.set_grad_enabled(graph):
             ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
             wanted = frozenset(layers)
