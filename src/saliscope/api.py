@@ -282,7 +282,8 @@ def attribute(
     """Make maps of tensors: the door without images.
 
     `module` is any `nn.Module` (run in evaluation mode, from a private copy that shares its weights) or a `Model` (then
-    its prepared copy). `inputs` is a tensor (B, C, H, W), or a tuple or dict of arguments. `target` is None (the largest
+    its prepared copy). `inputs` is a tensor (B, C, H, W), or a tuple or dict of arguments with one; signals (B, C, L)
+    and volumes (B, C, D, H, W) give maps (B, l) and (B, d, h, w). `target` is None (the largest
     logit), an int, B ints or a LongTensor (B,): the maps are float32 (B, h, w), signed unless the method's ReLU is on, on
     the device of the inputs; a LongTensor (B, K): (B, K, h, w); or a function from the network's output to scalars (B,).
     `layer` is a name, a module, None for the recommended one, or a list of them: then a dict by the names given. A name

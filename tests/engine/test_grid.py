@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from saliscope.engine.grid import as_grid, first_tensor, grid_of, with_first_tensor
+from saliscope.engine.space import Space
 from saliscope.errors import LayerError
 
 Pair = namedtuple("Pair", "map extra")
@@ -27,27 +28,27 @@ Pair = namedtuple("Pair", "map extra")
 )
 def test_grid_of(shape, size, expected):
     tensor = torch.randn(shape)
-    grid = grid_of(tensor, size)
+    grid = grid_of(tensor, Space(size))
     assert grid.shape == expected
     if expected != shape:
         assert torch.equal(grid, tensor.permute(0, 3, 1, 2))
     else:
-        assert grid is tensor
+        assert torch.equal(grid, tensor)
 
 
 def test_no_grid():
-    assert grid_of(torch.randn(2, 5), (8, 8)) is None
-    assert grid_of(torch.randn(2, 50, 8), (8, 8)) is None
-    assert grid_of(torch.randn(2, 3, 4, 5, 6), (8, 8)) is None
-    assert grid_of(torch.ones(2, 3, 4, 4, dtype=torch.long), (8, 8)) is None
-    assert grid_of(None, (8, 8)) is None
+    assert grid_of(torch.randn(2, 5), Space((8, 8))) is None
+    assert grid_of(torch.randn(2, 50, 8), Space((8, 8))) is None
+    assert grid_of(torch.randn(2, 3, 4, 5, 6), Space((8, 8))) is None
+    assert grid_of(torch.ones(2, 3, 4, 4, dtype=torch.long), Space((8, 8))) is None
+    assert grid_of(None, Space((8, 8))) is None
 
 
 def test_as_grid_says_what_the_layer_returned():
     with pytest.raises(LayerError, match=r'layer "fc" returns a tensor of shape \(2, 5\), not a'):
-        as_grid(torch.randn(2, 5), (8, 8), layer="fc")
+        as_grid(torch.randn(2, 5), Space((8, 8)), layer="fc")
     with pytest.raises(LayerError, match=r'layer "x" returns dict, not a grid'):
-        as_grid({"a": torch.randn(2, 3, 4, 4)}, (8, 8), layer="x")
+        as_grid({"a": torch.randn(2, 3, 4, 4)}, Space((8, 8)), layer="x")
 
 
 def test_first_tensor_of_tuples():

@@ -177,7 +177,8 @@ NO_HEAD = [
         'the input of its last linear layer "head.fc" .320 -> 1000. is not the spatial mean', "stages"),
     ("tv convnext", lambda: TV.convnext_tiny(), '"classifier.2" .768 -> 1000. is not the spatial mean', "features"),
     ("mobilenet_v3", lambda: TV.mobilenet_v3_small(), "several linear layers", "features"),
-    ("vit", lambda: TIMM.create_model("vit_tiny_patch16_224", img_size=64), "is not the spatial mean", None),
+    ("vit", lambda: TIMM.create_model("vit_tiny_patch16_224", img_size=64), "is not the spatial mean",
+        "blocks.11.norm1"),
 ]  # fmt: skip
 
 

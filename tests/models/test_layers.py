@@ -75,10 +75,11 @@ def test_the_network_itself_is_not_a_layer(nets):
 
 
 class Tokens(nn.Module):
-    """A patch embedding, then tokens: no last feature map, and no pooled grid."""
+    """A patch embedding, then tokens, of which the first is read."""
 
-    def __init__(self):
+    def __init__(self, *, cut=False):
         super().__init__()
+        self.cut = cut
         self.patches, self.block, self.fc = (
             nn.Conv2d(3, 8, 4, stride=4),
             nn.Linear(8, 8),
@@ -87,16 +88,27 @@ class Tokens(nn.Module):
 
     def forward(self, x):
         tokens = self.block(self.patches(x).flatten(2).transpose(1, 2)).tanh()
-        return self.fc(tokens[:, 0])
+        return self.fc(tokens[:, 0].detach() if self.cut else tokens[:, 0])
 
 
-def test_a_network_of_tokens_has_no_recommended_layer(batch):
+def test_a_network_of_tokens(batch):
     model = sc.Model(Tokens(), (24, 16))
-    assert [x.name for x in model.layers] == ["patches"]
-    message = "Tokens has no last feature map: its grids have one cell, or it goes on in tokens behind them; name a layer"
+    assert [(x.name, x.shape) for x in model.layers] == [
+        ("patches", (8, 6, 4)),
+        ("block", (8, 6, 4)),
+    ]
+    assert recommended_layer(model.module, model.survey) == "patches"
+    for layer in (None, "block"):
+        maps = sc.attribute(model, batch, 0, layer=layer, method="hires-cam", relu=False)
+        assert (maps != 0).nonzero()[:, 1:].tolist() == [[0, 0]] * 3
+
+
+def test_a_network_whose_logits_depend_on_no_grid_has_no_recommended_layer(batch):
+    model = sc.Model(Tokens(cut=True), (24, 16))
+    message = "Tokens has no last feature map: its grids have one cell, or its logits depend on none; name a layer"
     with pytest.raises(sc.LayerError, match=message):
         recommended_layer(model.module, model.survey)
     for thing in (model, model.module):
         with pytest.raises(sc.LayerError, match=message):
             sc.attribute(thing, batch, 0)
-    assert sc.attribute(model, batch, 0, layer="patches").shape == (3, 6, 4)
+    assert sc.attribute(model, batch, 0, method="eigen-cam", layer="patches").shape == (3, 6, 4)

@@ -258,3 +258,52 @@ def test_grad_cams_finer_cam_counts_ranks_and_ignores_its_comparison_where_a_tar
         expected = torch.from_numpy(plain(x, targets=targets))
     assert torch.equal(with_targets, expected), "plain Grad-CAM"
     assert apart(ours("finer-cam", net, x, "layer3"), ours("grad-cam", net, x, "layer3")) > 0.01
+
+
+@pytest.fixture(scope="module")
+def vit() -> nn.Module:
+    """A ViT with two tokens in front of 4 x 6 patches."""
+    import timm
+
+    torch.manual_seed(0)
+    make = timm.create_model
+    made = make("deit_tiny_distilled_patch16_224", img_size=(64, 96), depth=3, num_classes=6)
+    with torch.no_grad():
+        made.head.weight.mul_(30)
+        made.head_dist.weight.mul_(30)
+    return made.eval()
+
+
+def patches(height: int, width: int):
+    return lambda t: t[:, 2:].reshape(len(t), height, width, -1).permute(0, 3, 1, 2)
+
+
+WIDE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("GradCAM", "grad-cam"), ("LayerCAM", "layer-cam"), ("HiResCAM", "hires-cam"), ("XGradCAM", "xgrad-cam")],
+)  # fmt: skip
+@pytest.mark.parametrize("layer", ["blocks.2.norm1", "blocks.0.norm2"])
+def test_tokens_with_a_reshape_transform(vit, kind, method, layer):
+    expected = theirs(kind, vit, WIDE, layer, reshape_transform=patches(4, 6))
+    assert expected.shape == (2, 4, 6)
+    assert apart(ours(method, vit, WIDE, layer, relu=False), expected) < 1e-4
+
+
+def test_a_reshape_that_swaps_height_and_width_goes_unnoticed(vit):
+    """grad-cam draws whatever the function returns; the numbers are right and their places are not."""
+    right = theirs("GradCAM", vit, WIDE, "blocks.2.norm1", reshape_transform=patches(4, 6))
+    wrong = theirs("GradCAM", vit, WIDE, "blocks.2.norm1", reshape_transform=patches(6, 4))
+    assert wrong.shape == (2, 6, 4)
+    torch.testing.assert_close(wrong.reshape(2, 4, 6), right)
+    with pytest.raises(RuntimeError, match="shape"):
+        theirs("GradCAM", vit, WIDE, "blocks.2.norm1", reshape_transform=patches(14, 14))
+
+
+def test_the_last_block_of_a_vit_is_empty(vit):
+    assert not theirs("GradCAM", vit, WIDE, "blocks.2", reshape_transform=patches(4, 6)).any()
+    assert not sc.attribute(vit, WIDE, CLASSES, layer="blocks.2").any()
+    assert sc.Model(vit, (64, 96)).survey.recommended == "blocks.2.norm1"
+    assert sc.explain(sc.Model(vit, (64, 96)), WIDE[0].sigmoid(), layer="blocks.2").status == "zero"

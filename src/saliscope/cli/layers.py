@@ -57,7 +57,7 @@ def layers(
         print(f"CAM does not apply: {survey.no_head}", file=sys.stderr)
     if survey.recommended is None:
         print(
-            "no layer is recommended: its grids have one cell, or it goes on in tokens behind them",
+            "no layer is recommended: its grids have one cell, or its logits depend on none",
             file=sys.stderr,
         )
     return 0

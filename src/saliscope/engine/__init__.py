@@ -1,19 +1,21 @@
 """One pass, many maps: captures, heads, and faster copies of networks."""
 
 from saliscope.engine.activations import Unruled, unruled
+from saliscope.engine.attention import AttentionTap
 from saliscope.engine.biases import Heard, biases, undecomposed
 from saliscope.engine.budget import Budget, Tell, make_budget, memory_in_bytes
 from saliscope.engine.capture import PIXELS, Capture
 from saliscope.engine.footprint import Footprint, Living, out_of_memory
-from saliscope.engine.grid import grid_of
+from saliscope.engine.grid import Layout, grid_of, layout_of
 from saliscope.engine.heads import Head
-from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
+from saliscope.engine.inputs import batch_size, input_size, picture, signal, with_picture
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
 from saliscope.engine.rest import Answer, Rest, rest_of
 from saliscope.engine.room import Room
 from saliscope.engine.rules import ReluRule, relu_rule
 from saliscope.engine.shadow import shadow, unwrap
+from saliscope.engine.space import Space
 from saliscope.engine.survey import LayerFacts, Survey, survey
 from saliscope.engine.tally import Tally, tallied
 from saliscope.engine.targets import (
@@ -30,6 +32,7 @@ from saliscope.engine.targets import (
 __all__ = [
     "PIXELS",
     "Answer",
+    "AttentionTap",
     "BatchTarget",
     "Budget",
     "Capture",
@@ -37,6 +40,7 @@ __all__ = [
     "Head",
     "Heard",
     "LayerFacts",
+    "Layout",
     "Living",
     "Network",
     "OwnClasses",
@@ -45,6 +49,7 @@ __all__ = [
     "Rest",
     "Room",
     "Rules",
+    "Space",
     "Survey",
     "Tally",
     "TargetFunction",
@@ -59,6 +64,7 @@ __all__ = [
     "function_scores",
     "grid_of",
     "input_size",
+    "layout_of",
     "make_budget",
     "memory_in_bytes",
     "out_of_memory",
@@ -67,6 +73,7 @@ __all__ = [
     "relu_rule",
     "rest_of",
     "shadow",
+    "signal",
     "survey",
     "tallied",
     "undecomposed",

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from saliscope.engine.grid import as_grid, first_tensor, with_first_tensor
+from saliscope.engine.grid import Layout, as_grid, first_tensor, with_first_tensor
 from saliscope.engine.heads import Head
-from saliscope.engine.inputs import input_size
+from saliscope.engine.space import Shape, Space
 from saliscope.engine.tally import count
 from saliscope.errors import LayerError
 
@@ -33,6 +33,7 @@ class Recorder:
     wanted: frozenset[str]
     gradients: bool
     copied: frozenset[str]
+    space: Space
     kept: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
 
@@ -78,7 +79,8 @@ class _Differentiate(Protocol):
 class Capture:
     """Activations and logits of one batch at several layers, from one forward pass.
 
-    `activations` maps each layer to its output, (B, C, h, w), on the network's device and in its precision; `output` is
+    `activations` maps each layer to its output, (B, C, h, w), on the network's device and in its precision; `grids` says
+    what (h, w) stands for: the same, (l,) for the layers of a signal, (d, h, w) for those of a volume. `space` is what the pass showed of the grids. `output` is
     what the network returned and `logits` the (B, N) read from it. `inputs` is the batch it was given. `gradients` and
     `curvature` differentiate any scalars made from `output` or `logits`, as often as wanted.
     """
@@ -87,6 +89,8 @@ class Capture:
     output: Any
     logits: Tensor
     activations: dict[str, Tensor]
+    grids: dict[str, Shape]
+    space: Space
     _differentiate: _Differentiate
 
     def gradients(
@@ -116,14 +120,14 @@ def recorded(
     recorder: Recorder, inputs: Any, output: Any, logits: Tensor, layers: Iterable[str]
 ) -> Capture:
     """A capture whose gradients come from autograd."""
-    size = input_size(inputs)
     kept: dict[str, Tensor] = {}
+    layouts: dict[str, Layout] = {}
     for name in layers:
         if name not in recorder.kept:
             raise LayerError(
                 f'layer "{name}" never ran in this pass; choose one that `saliscope layers` lists'
             )
-        kept[name] = as_grid(recorder.kept[name], size, layer=name)
+        kept[name], layouts[name] = as_grid(recorder.kept[name], recorder.space, layer=name)
     leaves = {n: leaf for n in kept if (leaf := first_tensor(recorder.kept[n])) is not None}
 
     def differentiate(
@@ -143,10 +147,12 @@ def recorded(
                 )
             arrived = [_arrived(g, n) for g, n in zip(found, names, strict=True)]
             bent = _bent(arrived, wanted, last=last) if curved else []
-        return _grids(names, arrived, size), _grids(names, bent, size)
+        return _grids(names, arrived, layouts), _grids(names, bent, layouts)
 
     activations = {name: grid.detach() for name, grid in kept.items()}
-    return Capture(inputs, output, logits, activations, differentiate)
+    return Capture(
+        inputs, output, logits, activations, _shapes(layouts), recorder.space, differentiate
+    )
 
 
 def _arrived(gradient: Tensor | None, layer: str) -> Tensor:
@@ -174,9 +180,13 @@ def _bent(gradients: Sequence[Tensor], leaves: Sequence[Tensor], *, last: bool) 
 
 
 def _grids(
-    names: Sequence[str], tensors: Sequence[Tensor], size: tuple[int, int] | None
+    names: Sequence[str], tensors: Sequence[Tensor], layouts: dict[str, Layout]
 ) -> dict[str, Tensor]:
-    return {n: as_grid(t.detach(), size, layer=n) for n, t in zip(names, tensors, strict=False)}
+    return {n: layouts[n].view(t.detach()) for n, t in zip(names, tensors, strict=False)}
+
+
+def _shapes(layouts: dict[str, Layout]) -> dict[str, Shape]:
+    return {name: layout.shape for name, layout in layouts.items()}
 
 
 def closed_form(
@@ -187,8 +197,9 @@ def closed_form(
     With logits = W mean(A) + b, the gradient of any function s of the logits is (ds/dlogits W) / Z at each of the Z
     cells, where A is positive if a ReLU stands before the pooling (Selvaraju et al. 2017, section 3.1).
     """
-    size = input_size(inputs)
-    activations = {n: as_grid(recorder.kept[n], size, layer=n) for n in layers}
+    views = {n: as_grid(recorder.kept[n], recorder.space, layer=n) for n in layers}
+    activations = {n: grid for n, (grid, _) in views.items()}
+    shapes = _shapes({n: layout for n, (_, layout) in views.items()})
     leaf = logits.detach().requires_grad_(True)
 
     def differentiate(
@@ -199,4 +210,4 @@ def closed_form(
             (by_logits,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=not last)
         return {name: head.gradient(by_logits, activations[name]) for name in names}, {}
 
-    return Capture(inputs, output, leaf, activations, differentiate)
+    return Capture(inputs, output, leaf, activations, shapes, recorder.space, differentiate)

@@ -15,6 +15,7 @@ __all__ = [
     "input_size",
     "picture",
     "private_inputs",
+    "signal",
     "with_picture",
 ]
 
@@ -51,12 +52,20 @@ def picture(inputs: Any) -> Tensor | None:
     return next((t for t in _tensors(inputs) if t.ndim == 4), None)
 
 
+def signal(inputs: Any) -> Tensor | None:
+    """The picture among the inputs, or, where there is none, the first volume (B, C, D, H, W) or signal (B, C, L)."""
+    found = picture(inputs)
+    if found is not None:
+        return found
+    return next((t for t in _tensors(inputs) if t.ndim in (3, 5) and t.is_floating_point()), None)
+
+
 def with_picture(inputs: Any, pictures: Tensor, rows: Tensor | None = None) -> Any:
-    """The inputs with their picture replaced by `pictures` (n, C, H, W).
+    """The inputs with their picture (or volume, or signal) replaced by `pictures` (n, C, H, W).
 
     `rows` (n,) says of which image of the batch each is a variant; what else the inputs hold for each image goes along.
     """
-    place, batch = picture(inputs), batch_size(inputs)
+    place, batch = signal(inputs), batch_size(inputs)
     assert place is not None, "the inputs hold a picture"
 
     return _replaced(inputs, place, pictures, rows, batch)

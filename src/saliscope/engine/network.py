@@ -5,25 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from saliscope.engine.attention import AttentionTap
 from saliscope.engine.capture import PIXELS, Capture, Recorder, closed_form, recorded
 from saliscope.engine.footprint import Footprint, Living
+from saliscope.engine.grid import first_tensor
 from saliscope.engine.inputs import (
     batch_size,
     call,
     device_of,
-    input_size,
     picture,
     private_inputs,
+    signal,
     with_picture,
 )
 from saliscope.engine.rest import Answer, Replacement
+from saliscope.engine.space import is_spatial, prefix_tokens, space_of
 from saliscope.engine.survey import Survey
-from saliscope.engine.tally import count
+from saliscope.engine.tally import count, uncounted
 from saliscope.errors import LayerError, ModelError
 
 __all__ = ["Network", "Rules"]
@@ -63,6 +67,7 @@ class Network:
         self.colours: tuple[Sequence[float], Sequence[float]] | None = None
         self._recording = threading.local()
         self._listening: set[str] = set()
+        self._prefix: frozenset[int] | None = None
         self._learns = long_lived
         self._in_place: frozenset[str] = (
             frozenset()
@@ -98,6 +103,8 @@ class Network:
         if head is not None and not set(layers) <= set(head.layers):
             head = None
         graph = gradients and head is None
+        if curvature and rules is None:  # fused attention can be differentiated once only
+            rules = partial(AttentionTap, gradients=False)
         with torch.inference_mode(mode=False), torch.set_grad_enabled(graph):
             ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
             wanted = frozenset(layers)
@@ -116,7 +123,8 @@ class Network:
         self._listen([layer])
         with torch.inference_mode(mode=False), torch.no_grad():
             ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
-            replacement = Replacement(layer, grids, input_size(ready))
+            space = space_of(ready, self._prefix or frozenset())
+            replacement = Replacement(layer, grids, space)
             self._recording.now = replacement
             try:
                 with self._own_precision(ready):
@@ -127,6 +135,7 @@ class Network:
                 raise LayerError(
                     f'layer "{layer}" never ran in this pass; choose one that `saliscope layers` lists'
                 )
+            count(forward=len(grids))
             return Answer(output, self._logits(output, ready, needed=False))
 
     def footprint(self, inputs: Any) -> Footprint:
@@ -137,19 +146,20 @@ class Network:
                 "the inputs hold no (B, C, H, W) tensor, whose variants could be asked"
             )
 
-        def count() -> Footprint:
+        def measured() -> Footprint:
             rows = torch.zeros(_TRIED, dtype=torch.long)
             few = with_picture(inputs, own[rows.to(own.device)], rows)
             with Living() as living:
                 self.capture(few, [], gradients=False)
             return Footprint(living.peak // _TRIED)
 
-        return self.once(("footprint", tuple(own.shape[1:]), own.dtype, own.device), count)
+        return self.once(("footprint", tuple(own.shape[1:]), own.dtype, own.device), measured)
 
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """What `find` returns, found once for the life of this copy."""
         if key not in self._found:
-            self._found[key] = find()
+            with uncounted():
+                self._found[key] = find()
         found: T = self._found[key]
         return found
 
@@ -162,7 +172,7 @@ class Network:
         learns where. A pass that comes another way is noticed like the first.
         """
         copied = (self._in_place | {PIXELS}) & layers if self._learns else layers
-        recorder = Recorder(layers, graph, copied)
+        recorder = Recorder(layers, graph, copied, space_of(inputs, self._prefix or frozenset()))
         self._recording.now = recorder
         try:
             # A pass that has to be repeated must not have touched the inputs.
@@ -177,9 +187,7 @@ class Network:
         finally:
             self._recording.now = None
         if not changed:
-            count(
-                forward=batch_size(inputs)
-            )  # a pass that has to be repeated is no pass of the method's
+            count(forward=batch_size(inputs))  # not of the pass that had to be repeated
             return recorder, output
         self._in_place |= changed
         return self._record(inputs, layers, graph=graph, rules=rules)
@@ -200,14 +208,26 @@ class Network:
             return torch.empty(batch_size(inputs), 0)
 
     def _listen(self, layers: Sequence[str]) -> None:
-        """Attach a hook to each layer, once for the life of this copy; it is silent unless its thread records."""
-        if self._listening.issuperset(set(layers) - {PIXELS}):
+        """Attach a hook to each layer, once for the life of this copy; it is silent unless its thread records.
+
+        Convolutions and poolings are listened to as well: the grids they return are those that tokens stand for.
+        """
+        if self._prefix is not None and self._listening.issuperset(set(layers) - {PIXELS}):
             return
         with self._lock:
+            if self._prefix is None:
+                for part in filter(is_spatial, self.module.modules()):
+                    part.register_forward_hook(self._see)
+                self._prefix = prefix_tokens(self.module)
             for name in layers:
                 if name not in self._listening and name != PIXELS:
                     self.module.get_submodule(name).register_forward_hook(self._hook(name))
                     self._listening.add(name)
+
+    def _see(self, module: nn.Module, given: Any, output: Any) -> None:  # noqa: ARG002 - torch calls it with three
+        recorder: Recorder | Replacement | None = getattr(self._recording, "now", None)
+        if recorder is not None:
+            recorder.space.see(first_tensor(output))
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(module: nn.Module, given: Any, output: Any) -> Any:  # noqa: ARG001 - torch calls it with three
@@ -223,9 +243,9 @@ def _recorded_pixels(recorder: Recorder, inputs: Any) -> Any:
     """The inputs, with the picture recorded like the output of a layer where it is wanted."""
     if PIXELS not in recorder.wanted:
         return inputs
-    found = picture(inputs)
+    found = signal(inputs)
     if found is None:
         raise LayerError(
-            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor"
+            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor, signal or volume"
         )
     return with_picture(inputs, recorder(PIXELS, found))

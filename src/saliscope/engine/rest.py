@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from saliscope.engine.footprint import Footprint, Living
 from saliscope.engine.grid import as_grid, first_tensor, with_first_tensor
 from saliscope.engine.inputs import picture, with_picture
+from saliscope.engine.space import Space
 from saliscope.errors import LayerError
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class Answer:
 class Replacement:
     """Puts grids (n, C, h, w) in place of what one layer returns during one pass of one thread."""
 
-    def __init__(self, layer: str, grids: Tensor, size: tuple[int, int] | None) -> None:
+    def __init__(self, layer: str, grids: Tensor, space: Space) -> None:
         self.wanted = frozenset((layer,))
-        self.size = size
+        self.space = space
         self._grids: Tensor | None = grids
 
     def __call__(self, name: str, output: Any) -> Any:
@@ -46,11 +47,11 @@ class Replacement:
             )
         own, grids = first_tensor(output), self._grids
         assert own is not None, "a layer with a grid returns a tensor"
-        if as_grid(output, self.size, layer=name) is not own:  # channels last, as Swin returns them
-            grids = grids.permute(0, 2, 3, 1)
-        like = torch.channels_last if own.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format  # fmt: skip
+        _, layout = as_grid(output, self.space, layer=name)
+        whole = layout.restored(grids, own)
+        like = torch.channels_last if own.ndim == 4 and own.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format  # fmt: skip
         self._grids = None
-        return with_first_tensor(output, grids.to(own.dtype).contiguous(memory_format=like))
+        return with_first_tensor(output, whole.to(own.dtype).contiguous(memory_format=like))
 
     @property
     def used(self) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saliscope.engine.grid import first_tensor, grid_of
+from saliscope.engine.grid import Layout, first_tensor, layout_of
 from saliscope.engine.heads import Classifier, Head, PooledGrid, find_head
-from saliscope.engine.inputs import call, input_size
+from saliscope.engine.inputs import call
+from saliscope.engine.reach import last_reached
 from saliscope.engine.shadow import shadow
+from saliscope.engine.space import Space, is_spatial, prefix_tokens, space_of
 
 __all__ = ["LayerFacts", "Survey", "survey"]
 
@@ -22,7 +24,10 @@ _PASSIVE = ("Pool", "Dropout", "DropPath", "DropBlock", "StochasticDepth", "Iden
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """One layer that a map can be read from: its name, class name, grid (C, h, w), and whether it only passes on."""
+    """One layer that a map can be read from: its name, class name, grid (C, h, w), and whether it only passes on.
+
+    The layers of a signal have (C, 1, l), those of a volume (C, d, h * w).
+    """
 
     name: str
     kind: str
@@ -36,8 +41,8 @@ class Survey:
 
     `layers` leaves out layers that run more than once in a pass. `head` is None where the network does not end in
     pooling + linear; `no_head` then says what was found. `recommended` is the last feature map: the last grid of more
-    than one cell that is neither a pooled copy nor already one channel per class; None where there is none, or where
-    the network goes on in tokens behind it. `ran` are the names of all layers that ran.
+    than one cell that is neither a pooled copy nor already one channel per class; in a network with tokens that does not
+    end in pooling + linear, the last whose cells the logits depend on (see `last_reached`). None where there is none. `ran` are the names of all layers that ran.
     """
 
     layers: tuple[LayerFacts, ...]
@@ -50,14 +55,16 @@ class Survey:
 
 @dataclass(eq=False)
 class _Notes:
-    size: tuple[int, int] | None
+    space: Space
     facts: dict[str, LayerFacts | None] = field(default_factory=dict)
     grids: dict[str, PooledGrid] = field(default_factory=dict)
     classifiers: dict[str, Classifier] = field(default_factory=dict)
     ran: dict[str, int] = field(default_factory=dict)
     previous: tuple[str, Tensor | None, int, bool] = ("", None, 0, False)
     tail: list[str] = field(default_factory=list)  # classifiers behind the last feature map
-    tokens: bool = False  # whether token layers (B, N, C) stand behind the last feature map
+    tokens: bool = (
+        False  # whether token layers (B, N, C) stand behind the last feature map, or are it
+    )
 
     def see(self, name: str, module: nn.Module, given: Any, output: Any) -> None:
         self.ran[name] = self.ran.get(name, 0) + 1
@@ -65,14 +72,17 @@ class _Notes:
         passive = self._is_passive(name, module, tensor)
         self.previous = (name, tensor, -1 if tensor is None else tensor._version, passive)
         self._see_classifier(name, module, first_tensor(given), tensor)
-        grid = grid_of(tensor, self.size)
-        if grid is None:
-            self.tokens |= tensor is not None and tensor.ndim == 3 and tensor.shape[1] > 1
+        if is_spatial(module):
+            self.space.see(tensor)
+        self.tokens |= tensor is not None and tensor.ndim == 3 and tensor.shape[1] > 1
+        layout = layout_of(tensor, self.space)
+        if tensor is None or not isinstance(layout, Layout):
             return
+        grid = layout.view(tensor)
         shape = (grid.shape[1], grid.shape[2], grid.shape[3])
         self.facts[name] = LayerFacts(name, type(module).__name__, shape, passive)
         if not passive and shape[1] * shape[2] > 1:
-            self.tail, self.tokens = [], False
+            self.tail = []
             mean = grid.float().mean((2, 3))
             self.grids[name] = PooledGrid(name, mean, grid.float().relu().mean((2, 3)))
 
@@ -107,7 +117,7 @@ def survey(module: nn.Module, inputs: Any, *, read: Callable[[Any], Tensor]) -> 
     (B, N) out of the network's output. Cost: one forward pass without gradients.
     """
     twin = shadow(module)
-    notes = _Notes(input_size(inputs))
+    notes = _Notes(space_of(inputs, prefix_tokens(twin)))
     for name, part in twin.named_modules():
         if name:
             part.register_forward_hook(_noting(notes, name))
@@ -119,7 +129,12 @@ def survey(module: nn.Module, inputs: Any, *, read: Callable[[Any], Tensor]) -> 
         [g for g in notes.grids.values() if notes.once(g.name)],
     )
     layers = tuple(f for f in notes.facts.values() if f is not None and notes.once(f.name))
-    recommended = None if notes.tokens else _recommend(layers, head)
+    recommended = head.layer if head is not None and head.weight is not None else None
+    if recommended is None:
+        wanted = _last_first(layers, head)
+        recommended = next(iter(wanted), None)
+        if notes.tokens:
+            recommended = last_reached(module, inputs, wanted[::-1], notes.space, read=read)
     return Survey(layers, head, no_head, recommended, logits, frozenset(notes.ran))
 
 
@@ -127,13 +142,12 @@ def _noting(notes: _Notes, name: str) -> Callable[[nn.Module, Any, Any], None]:
     return lambda module, given, output: notes.see(name, module, given, output)
 
 
-def _recommend(layers: tuple[LayerFacts, ...], head: Head | None) -> str | None:
-    if head is not None and head.weight is not None:
-        return head.layer
+def _last_first(layers: tuple[LayerFacts, ...], head: Head | None) -> list[str]:
+    """The layers that may be recommended, the last first: no pooled copies, no class scores, more than one cell."""
     class_scores = set(head.layers) if head is not None else set()
     classes = {f.shape for f in layers if f.name in class_scores}
-    for facts in reversed(layers):
-        if facts.passive or facts.shape in classes or facts.shape[1] * facts.shape[2] < 2:
-            continue
-        return facts.name
-    return None
+    return [
+        f.name
+        for f in reversed(layers)
+        if not f.passive and f.shape not in classes and f.shape[1] * f.shape[2] > 1
+    ]

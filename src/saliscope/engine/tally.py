@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Tally", "count", "tallied"]
+__all__ = ["Tally", "count", "tallied", "uncounted"]
 
 
 @dataclass
@@ -32,6 +32,17 @@ def tallied() -> Iterator[Tally]:
     _counting.now = (*outer, tally)
     try:
         yield tally
+    finally:
+        _counting.now = outer
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Leave the passes inside the block out of every count: those that find out how to ask, once for a network."""
+    outer = getattr(_counting, "now", ())
+    _counting.now = ()
+    try:
+        yield
     finally:
         _counting.now = outer
 

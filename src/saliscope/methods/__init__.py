@@ -1,6 +1,7 @@
 """Ways to make maps, one family per file."""
 
 from saliscope.methods.ablation_cam import AblationCAM
+from saliscope.methods.attention import AttentionLRP, AttentionRollout
 from saliscope.methods.base import Asking, Captured, Evidence, Method
 from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
@@ -31,6 +32,8 @@ __all__ = [
     "SSCAM",
     "AblationCAM",
     "Asking",
+    "AttentionLRP",
+    "AttentionRollout",
     "BatchMaps",
     "Captured",
     "Centre",

@@ -29,7 +29,7 @@ from saliscope.engine import (
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, Method
 from saliscope.methods.noise import Moments, noisy_copies
-from saliscope.methods.passes import Pass, captured, images_of
+from saliscope.methods.passes import Pass, captured, signal_of
 from saliscope.methods.spec import MethodSpec
 
 __all__ = ["BatchMaps", "check_head", "map_batch"]
@@ -115,7 +115,7 @@ def _smoothed(
     budget: Budget,
 ) -> list[Tensor]:
     """For each method the map made of those of noisy copies, (B, K, h, w); several copies go in one batch."""
-    first, images = specs[0].method, images_of(inputs)
+    first, images = specs[0].method, signal_of(inputs)
     batch = len(images)
     copies = noisy_copies(images, first.smooth, level=first.noise, seed=first.seed)
     moments = [Moments() for _ in specs]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliscope.engine import PIXELS, biases, grid_of, undecomposed
+from saliscope.engine import PIXELS, Space, biases, grid_of, undecomposed
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
 from saliscope.methods.question import Question
@@ -43,6 +43,7 @@ class FullGrad(Asking):
     def ask(self, question: Question) -> Tensor:
         shares = _Shares((question.images.shape[2], question.images.shape[3]), self.rescale)
         capture = question.capture((PIXELS,), rules=biases(shares.add))
+        shares.space = capture.space  # all grids that the pass showed
         others = undecomposed((capture.output, capture.logits))
         if others:
             raise MethodError(
@@ -68,10 +69,11 @@ class _Shares:
     size: tuple[int, int]
     rescale: Literal["channel", "layer"]
     total: Tensor | None = field(default=None)
+    space: Space = field(default_factory=lambda: Space(None))
 
     @torch.no_grad()
     def add(self, values: Tensor, gradient: Tensor) -> None:
-        share = grid_of((values.float() * gradient.float()).abs(), self.size)
+        share = grid_of((values.float() * gradient.float()).abs(), self.space)
         if share is None:
             return
         axes = (2, 3) if self.rescale == "channel" else (1, 2, 3)

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliscope.engine import BatchTarget, Budget, Capture, Head, Network, picture
+from saliscope.engine import BatchTarget, Budget, Capture, Head, Network, picture, signal
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, Captured, Evidence, Scalar
 from saliscope.methods.question import Question
 from saliscope.methods.spec import MethodSpec, layers_of
 
-__all__ = ["Pass", "captured", "images_of"]
+__all__ = ["Pass", "captured", "images_of", "signal_of"]
 
 _DIFFERENTIATED = ("pixels", "gradients", "curvature")
 
@@ -57,7 +57,10 @@ class Pass:
         self.images = images_of(inputs) if seen or found is not None else torch.empty(0)
 
     def maps(self, values: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """For each method the maps of all targets (B, K, h, w); `values` are the targets' scores where known."""
+        """For each method the maps of all targets (B, K, h, w); `values` are the targets' scores where known.
+
+        Where the inputs are signals or volumes, (B, K, l) or (B, K, d, h, w).
+        """
         made: dict[int, Tensor] = {}
         captured = [i for i, s in enumerate(self.specs) if isinstance(s.method, Captured)]
         if captured:
@@ -110,8 +113,11 @@ class _Maps:
                 self.maps[place].append(self._map(self.specs[place], evidence, classes))
 
     def stacked(self) -> tuple[Tensor, ...]:
-        """For each method the maps of all targets, (B, K, h, w)."""
-        return tuple(torch.stack(maps, 1) for maps in self.maps)
+        """For each method the maps of all targets, (B, K, h, w), or over the grid of a signal or volume."""
+        return tuple(
+            _unfolded(torch.stack(maps, 1), spec, self.capture)
+            for maps, spec in zip(self.maps, self.specs, strict=True)
+        )
 
     def _differentiated(
         self, scores: Tensor, group: Sequence[int], *, last: bool
@@ -140,6 +146,7 @@ class _Maps:
         with torch.no_grad():
             if not spec.layers:
                 return self.seen.made_by(method)
+            _check_volumes(spec, self.capture)
             maps = []
             for name in spec.layers:
                 own = method.reads in _DIFFERENTIATED
@@ -166,10 +173,41 @@ def _head_evidence(head: Head, evidence: Evidence, classes: Tensor) -> Evidence:
     return Evidence(evidence.inputs, features, None, weights)
 
 
+def _unfolded(maps: Tensor, spec: MethodSpec, capture: Capture) -> Tensor:
+    """Maps (B, K, h, w) over the axes that a signal (B, K, l) or a volume (B, K, d, h, w) has."""
+    grids = {capture.grids[name] for name in spec.layers}
+    dims = {len(grid) for grid in grids}
+    if not dims or dims == {2}:
+        return maps
+    return maps.flatten(2) if dims == {1} else maps.reshape(*maps.shape[:2], *grids.pop())
+
+
+def _check_volumes(spec: MethodSpec, capture: Capture) -> None:
+    """Refuse to bring the maps of a volume's layers to one grid: depth would be taken for height."""
+    grids = {capture.grids[name] for name in spec.layers}
+    if len(grids) > 1 and max(map(len, grids)) > 2:
+        found = " and ".join(str(capture.grids[name]) for name in spec.layers)
+        raise MethodError(
+            f"the layers {' and '.join(spec.layers)} return volumes of {found} cells, and maps of volumes are brought "
+            "together only on one grid; ask for each layer alone"
+        )
+
+
+def signal_of(inputs: Any) -> Tensor:
+    """The picture, volume or signal among the inputs, in float32."""
+    found = signal(inputs)
+    if found is None:
+        raise MethodError(
+            "noisy copies are made of the picture; the inputs hold no (B, C, H, W) tensor, signal or volume"
+        )
+    return found.detach().float()
+
+
 def images_of(inputs: Any) -> Tensor:
     found = picture(inputs)
     if found is None:
         raise MethodError(
-            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor"
+            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor. Methods read from a layer "
+            "take signals and volumes too"
         )
     return found.detach().float()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from saliscope.engine import PIXELS
 from saliscope.errors import MethodError, nearest
 from saliscope.methods.ablation_cam import AblationCAM
+from saliscope.methods.attention import AttentionLRP, AttentionRollout
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
@@ -37,6 +38,7 @@ _ALL: tuple[type[Method], ...] = (
     *(Gradient, InputXGradient, SmoothGrad, VarGrad, IntegratedGradients),
     *(DeconvNet, GuidedBackprop, GuidedGradCAM),
     *(ScoreCAM, SSCAM, ISCAM, AblationCAM),
+    *(AttentionRollout, AttentionLRP),
     *(Random, Centre, Edges, Shuffled),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}

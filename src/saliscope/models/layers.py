@@ -76,10 +76,10 @@ def layer_name(module: nn.Module, layer: str | nn.Module) -> str:
 
 
 def recommended_layer(module: nn.Module, survey: Survey) -> str:
-    """The last feature map; `LayerError` for a network that has none."""
+    """The last feature map (see `Survey.recommended`); `LayerError` for a network that has none."""
     if survey.recommended is None:
         raise LayerError(
-            f"{type(module).__name__} has no last feature map: its grids have one cell, or it goes on in tokens behind them; name a "
+            f"{type(module).__name__} has no last feature map: its grids have one cell, or its logits depend on none; name a "
             "layer (`saliscope layers` lists those with a grid)"
         )
     return survey.recommended
