@@ -127,7 +127,7 @@ def recorded(
             raise LayerError(
                 f'layer "{name}" never ran in this pass; choose one that `saliscope layers` lists'
             )
-        kept[name], layouts[name] = as_grid(recorder.kept[name], recorder.space, layer=name)
+        kept[name], layouts[name] = _viewed(recorder, name)
     leaves = {n: leaf for n in kept if (leaf := first_tensor(recorder.kept[n])) is not None}
 
     def differentiate(
@@ -153,6 +153,15 @@ def recorded(
     return Capture(
         inputs, output, logits, activations, _shapes(layouts), recorder.space, differentiate
     )
+
+
+def _viewed(recorder: Recorder, name: str) -> tuple[Tensor, Layout]:
+    """What a layer returned, as a grid; the picture itself is one whatever else has its shape."""
+    size = recorder.space.size
+    if name != PIXELS or size is None:
+        return as_grid(recorder.kept[name], recorder.space, layer=name)
+    layout = Layout(size, "first")
+    return layout.view(recorder.kept[name]), layout
 
 
 def _arrived(gradient: Tensor | None, layer: str) -> Tensor:

@@ -109,7 +109,7 @@ def layout_of(tensor: Tensor | None, space: Space) -> Layout | str:
 def _dense(tensor: Tensor, space: Space) -> Layout | str:
     """The grid of an output with an axis for each of the input's: channels first or last."""
     first, last = tuple(tensor.shape[2:]), tuple(tensor.shape[1:-1])
-    known = {space.size, *space.seen, *halved(space.seen)}
+    known = {*space.seen, *halved(space.seen)}
     seen = [
         Layout(first, "first") if first in known else None,
         Layout(last, "last") if last in known else None,

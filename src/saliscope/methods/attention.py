@@ -100,6 +100,10 @@ class AttentionRollout(Attending):
     passes: ClassVar = "1 forward + 1 backward"
     paper: ClassVar = "Abnar & Zuidema 2020, Quantifying Attention Flow in Transformers"
     equation: ClassVar = "M = row of Ã_L ... Ã_1,  Ã_l = (fusion_h A_l + I) / 2"
+    use: ClassVar = "how tokens mix on their way up, with no class in mind"
+    avoid: ClassVar = (
+        "any question about a class; what attention does not say, the values and the layers between"
+    )
     caveat: ClassVar = (
         "shows where the network looks, whatever the target: the same for every class"
     )
@@ -153,6 +157,8 @@ class AttentionLRP(Attending):
         "Chefer, Gur & Wolf 2021 (ICCV), Generic Attention-model Explainability, eq. 5-6"
     )
     equation: ClassVar = "R ← R + E_h[(∂S/∂A_l ⊙ A_l)⁺] R,  R = I before the first layer"
+    use: ClassVar = "transformers, class by class, through all layers of attention"
+    avoid: ClassVar = "networks without global attention, as windowed ones"
 
     def joined(self, attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
         same = torch.eye(attention[0].shape[-1], device=attention[0].device)
