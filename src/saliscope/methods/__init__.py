@@ -4,10 +4,16 @@ from saliscope.methods.base import Asking, Captured, Evidence, Method
 from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.extremal import ExtremalPerturbation
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.gradient_shap import GradientSHAP
+from saliscope.methods.kernel_shap import KernelSHAP
+from saliscope.methods.lime import LIME
+from saliscope.methods.occlusion import Occlusion
 from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.rise import RISE
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spec import METHODS, MethodSpec, layers_of, make_method, parse_method
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
@@ -18,7 +24,9 @@ __all__ = [
     "CAM",
     "FEM",
     "KPCACAM",
+    "LIME",
     "METHODS",
+    "RISE",
     "Asking",
     "BatchMaps",
     "Captured",
@@ -27,13 +35,17 @@ __all__ = [
     "EigenCAM",
     "EigenGradCAM",
     "Evidence",
+    "ExtremalPerturbation",
     "FinerCAM",
     "GradCAM",
     "GradCAMPlusPlus",
+    "GradientSHAP",
     "HiResCAM",
+    "KernelSHAP",
     "LayerCAM",
     "Method",
     "MethodSpec",
+    "Occlusion",
     "Random",
     "RefineCAM",
     "ShapleyCAM",

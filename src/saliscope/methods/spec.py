@@ -12,10 +12,16 @@ from saliscope.errors import MethodError, nearest
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.extremal import ExtremalPerturbation
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.gradient_shap import GradientSHAP
+from saliscope.methods.kernel_shap import KernelSHAP
+from saliscope.methods.lime import LIME
+from saliscope.methods.occlusion import Occlusion
 from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.rise import RISE
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
 from saliscope.methods.trivial import Centre, Edges, Random
@@ -26,6 +32,7 @@ __all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 _ALL: tuple[type[Method], ...] = (
     *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
     *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges),
+    *(Occlusion, RISE, LIME, KernelSHAP, GradientSHAP, ExtremalPerturbation),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""

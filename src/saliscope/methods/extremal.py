@@ -1,0 +1,154 @@
+"""Extremal perturbation: the mask of a given area that does most for the score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from saliscope.engine import PIXELS
+from saliscope.errors import MethodError
+from saliscope.methods.base import Asking
+from saliscope.methods.question import Question
+from saliscope.methods.smooth_masks import Focus, SmoothMasks, area_shape
+
+__all__ = ["ExtremalPerturbation"]
+
+_MOMENTUM = 0.9
+_GRAPH = (
+    4  # a pass that is differentiated holds what all layers returned: so many images fewer at once
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtremalPerturbation(Asking):
+    """A smooth mask of a fixed area, found by gradient ascent: what has to be in focus for the score to be high.
+
+    Outside the mask the picture is blurred. `areas` are shares of the picture, several written "0.05+0.1+0.2"; the map is
+    the mean of their masks, in [0, 1]. `game` "preserve" keeps the masked region in focus and raises the score, "delete"
+    blurs it and lowers the score. The score counts in units of its fall from the picture to the blurred one, so that its
+    scale does not matter; `weight` is that of the area's error (a mean over the cells) beside it, doubled after each
+    third of the `iterations`, and `rate` the learning rate. `cells` on the longer side set how fine a mask can be.
+    """
+
+    name: ClassVar = "extremal-perturbation"
+    title: ClassVar = "Extremal perturbation"
+    family: ClassVar = "probes"
+    class_discriminative: ClassVar = True
+    signed: ClassVar = False
+    passes: ClassVar = "1 forward + 1 backward for each iteration and area (800 with the defaults)"
+    paper: ClassVar = "Fong, Patrick, Vedaldi 2019, eq. 4"
+    equation: ClassVar = "M = argmax over smooth m of y(m ⊗ I) - λ |vecsort(m) - r_a|²"
+
+    areas: str = "0.1"
+    game: Literal["preserve", "delete"] = "preserve"
+    iterations: int = 800
+    cells: int = 28
+    weight: float = 20.0
+    rate: float = 0.0002
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.shares()
+        for option in ("iterations", "cells"):
+            if getattr(self, option) < 1:
+                raise MethodError(f"{self.name}:{option} is at least 1; got {getattr(self, option)}")  # fmt: skip
+        for option in ("weight", "rate"):
+            if not 0 < getattr(self, option) < float("inf"):
+                raise MethodError(f"{self.name}:{option} is positive; got {getattr(self, option)}")
+
+    def shares(self) -> list[float]:
+        """The areas as numbers."""
+        try:
+            found = [float(area) for area in self.areas.split("+")]
+        except ValueError:
+            found = []
+        if not found or not all(0 < area < 1 for area in found):
+            raise MethodError(
+                f"{self.name}:areas are shares of the picture above 0 and below 1, several joined by +, e.g. "
+                f'"0.05+0.1"; got "{self.areas}"'
+            )
+        return found
+
+    def ask(self, question: Question) -> Tensor:
+        search = _Search(self, question)
+        for i in range(self.iterations):
+            search.step(2.0 ** (3 * i // self.iterations))
+        return search.maps()
+
+
+class _Search:
+    """All masks of a question: each area, target and image has one of its own, (A, K, B) in this order."""
+
+    def __init__(self, method: ExtremalPerturbation, question: Question) -> None:
+        self.method, self.question = method, question
+        images = question.images
+        self.areas, device = method.shares(), images.device
+        self.shape = len(self.areas), len(question.targets), len(images)
+        self.masks = SmoothMasks(method.cells, (images.shape[2], images.shape[3]), device)
+        self.focus = Focus(images)
+        cells = len(self.masks.kernel)
+        self.values = torch.full((*self.shape, cells), 0.5, device=device).flatten(0, 2)
+        self.speed = torch.zeros_like(self.values)
+        ideal = torch.stack([area_shape(area, cells) for area in self.areas]).to(device)
+        self.ideal = ideal.repeat_interleave(self.shape[1] * self.shape[2], 0)
+        self.scale = self._scale().to(device)
+
+    def step(self, weight: float) -> None:
+        """One step of every mask along its gradient."""
+        for some in self._chunks():
+            values = self.values[some].clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(self._loss(values, some, weight), values)
+            self.speed[some] = _MOMENTUM * self.speed[some] + gradient
+            moved = values.detach() - self.method.rate * self.speed[some]
+            self.values[some] = moved.clamp(0, 1)
+
+    def maps(self) -> Tensor:
+        """The mean mask over the areas, (B, K, H, W)."""
+        with torch.no_grad():
+            found = [self.masks.wide(self.masks(self.values[c])) for c in self._chunks()]
+        mean: Tensor = torch.cat(found).view(*self.shape, *self.masks.size).mean(0)
+        return mean.transpose(0, 1)
+
+    def _scale(self) -> Tensor:
+        """How much the score falls when all is blurred, for each mask (A K B,); 1 where it does not change."""
+        copies = torch.stack([self.focus.levels[0], self.focus.levels[-1]])
+        found = self.question.answers(2, lambda v, some: copies[v.start : v.stop, some])
+        scores = torch.cat([s for _, s in found]).detach()
+        fall = (scores[0] - scores[1]).abs()
+        fall = torch.where(fall > 0, fall, torch.ones_like(fall))
+        return fall.T.expand(self.shape).flatten()
+
+    def _chunks(self) -> Iterator[slice]:
+        """Masks that are asked about together; of a function of the user's own, whole batches."""
+        batch, count = self.shape[2], len(self.values)
+        together = all(t.row_by_row for t in self.question.targets)
+        step = max(1, self.question.at_once() // _GRAPH) if together else batch
+        for start in range(0, count, step):
+            yield slice(start, min(start + step, count))
+
+    def _loss(self, values: Tensor, some: slice, weight: float) -> Tensor:
+        """What falls as the score rises and the area fits; its gradient for the pictures comes from the network."""
+        number = torch.arange(some.start, some.stop, device=values.device)
+        rows, target = number % self.shape[2], number // self.shape[2] % self.shape[1]
+        masks = self.masks(values)
+        wide = self.masks.wide(masks)
+        preserve = self.method.game == "preserve"
+        pictures = self.focus(wide if preserve else 1 - wide, rows)
+        slopes = self._slopes(pictures.detach(), rows, target) / self.scale[some].view(-1, 1, 1, 1)
+        score = (pictures * slopes).sum() * (1 if preserve else -1)
+        ordered = masks.sort(1, descending=True).values
+        off = (ordered - self.ideal[some]).square().sum()
+        return self.method.weight * weight * off - len(self.masks.kernel) * score
+
+    def _slopes(self, pictures: Tensor, rows: Tensor, target: Tensor) -> Tensor:
+        """The gradient of each picture's own score by its pixels."""
+        together = all(t.row_by_row for t in self.question.targets)
+        asked = rows if together else None
+        seen = self.question.capture([PIXELS], pictures=pictures, rows=asked)
+        scores = self.question.scores(seen, asked)
+        own = scores.gather(1, target.to(scores.device)[:, None])[:, 0]
+        return seen.gradients(own, layers=[PIXELS], last=True)[PIXELS].float()
