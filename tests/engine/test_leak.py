@@ -16,8 +16,17 @@ SPECS = [
     "grad-cam:sign=negative",
     "layer-cam@conv1+act2",
 ]
+QUICK = {
+    "occlusion": "occlusion:patch=16:stride=16",
+    "rise": "rise:masks=10",
+    "lime": "lime:samples=10:segments=6",
+    "kernel-shap": "kernel-shap:samples=10:segments=6",
+    "gradient-shap": "gradient-shap:samples=2",
+    "extremal-perturbation": "extremal-perturbation:iterations=2:cells=4",
+}
 SPECS += [
-    name if kind.reads in ("inputs", "head") else f"{name}@bn1" for name, kind in METHODS.items()
+    QUICK.get(name, f"{name}@bn1" if kind().on_layer and kind.reads != "head" else name)
+    for name, kind in METHODS.items()
 ]
 
 

@@ -1,4 +1,4 @@
-"""What holds for every method of one capture: together as alone, on any evidence and in any precision, nothing left behind."""
+"""What holds for every method: together as alone, on any evidence and in any precision, nothing left behind."""
 
 import threading
 
@@ -11,6 +11,16 @@ from saliscope.methods import METHODS, Evidence
 CAPTURED = [name for name, kind in METHODS.items() if kind.family == "one capture"]
 ANYWHERE = [name for name in CAPTURED if METHODS[name].reads != "head"]
 GRADIENTS = [name for name in ANYWHERE if METHODS[name].reads != "activations"]
+PROBES = [name for name, kind in METHODS.items() if kind.family == "probes"]
+EVERY = CAPTURED + PROBES
+QUICK = {
+    "occlusion": "patch=8:stride=8",
+    "rise": "masks=20:cells=3",
+    "lime": "samples=20:segments=6",
+    "kernel-shap": "samples=20:segments=6",
+    "gradient-shap": "samples=3",
+    "extremal-perturbation": "iterations=3:cells=5",
+}
 
 
 def evidence(a, g):
@@ -22,11 +32,14 @@ def gap(nets):
     return nets.gap("inplace")
 
 
-def at(name):
-    return f"{name}@act2" if name == "cam" else f"{name}@bn1"
+def at(name, layer="bn1"):
+    """A method as users write it, with options that make it quick."""
+    layer = "act2" if name == "cam" else layer
+    options = f":{QUICK[name]}" if name in QUICK else ""
+    return f"{name}@{layer}{options}" if METHODS[name]().on_layer else f"{name}{options}"
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_facts(name):
     kind = METHODS[name]
     assert kind.name == name
@@ -36,7 +49,7 @@ def test_the_facts(name):
     assert kind.class_discriminative is (kind.reads != "activations")
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("door", ["raw", "model"])
 def test_nothing_is_left_behind(gap, batch, unchanged, name, door):
     gap.train()
@@ -147,7 +160,7 @@ def test_half_precision_evidence_never_overflows(name, dtype):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", EVERY)
 def test_networks_in_half_precision(nets, batch, name):
     found = sc.attribute(nets.gap().bfloat16(), batch.bfloat16(), 1, method=at(name))
     plain = sc.attribute(nets.gap(), batch, 1, method=at(name))
@@ -208,7 +221,7 @@ def test_evidence_is_never_changed(name):
 
 def test_threads_on_one_network(gap, batch):
     model = sc.Model(gap, (24, 16))
-    single = {name: sc.attribute(model, batch, 1, method=at(name)) for name in CAPTURED}
+    single = {name: sc.attribute(model, batch, 1, method=at(name)) for name in EVERY}
     found, errors = {}, []
 
     def work(name):
@@ -218,13 +231,13 @@ def test_threads_on_one_network(gap, batch):
         except Exception as err:
             errors.append(err)
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in CAPTURED]
+    threads = [threading.Thread(target=work, args=(name,)) for name in EVERY]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert errors == []
-    for name in CAPTURED:
+    for name in EVERY:
         torch.testing.assert_close(found[name], single[name])
 
 
@@ -235,7 +248,7 @@ def test_nothing_piles_up(gap, batch):
     model = sc.Model(gap, (24, 16))
     counts = []
     for _ in range(3):
-        for name in CAPTURED:
+        for name in EVERY:
             sc.attribute(model, batch, 1, method=at(name))
             sc.attribute(gap, batch, 1, method=at(name))
         gc.collect()
@@ -243,9 +256,110 @@ def test_nothing_piles_up(gap, batch):
     assert counts[2] <= counts[0]
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", EVERY)
 def test_an_explanation_of_a_photograph(gap, photos, name):
     found = sc.explain(sc.Model(gap, 32), photos, at(name))
     assert {e.status for e in found} <= {"ok", "negative"}
     assert [e.spec for e in found] == [at(name)] * 5
     assert all(e.heatmap().shape == p.shape[:2] for e, p in zip(found, photos, strict=True))
+
+
+# --- methods that ask the network again --------------------------------------------------------------------------------
+
+TARGETS = torch.tensor([[0, 3], [2, 2], [4, 1]])
+
+
+def near(found, expected, atol=1e-4):
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_in_a_batch_as_alone_in_any_order(gap, batch, name):
+    found = sc.attribute(gap, batch, TARGETS, method=at(name))
+    order = torch.tensor([2, 0, 1])
+    near(sc.attribute(gap, batch[order], TARGETS[order], method=at(name)), found[order])
+    for i in range(3):
+        alone = sc.attribute(gap, batch[i : i + 1], TARGETS[i : i + 1], method=at(name))
+        near(alone[0], found[i])
+        for k in range(2):
+            near(sc.attribute(gap, batch[i : i + 1], int(TARGETS[i, k]), method=at(name))[0], found[i, k])  # fmt: skip
+    assert not torch.allclose(found[0, 0], found[0, 1], rtol=1e-2)
+    near(found[1, 0], found[1, 1])
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_of_a_function_of_the_users_own(gap, batch, name):
+    """It may count on the batch: each image is in its own place, in every pass."""
+    own = torch.tensor([3, 2, 1])
+
+    def score(output):
+        assert len(output) == 3
+        return output[torch.arange(3), own]
+
+    found = sc.attribute(gap, batch, score, method=at(name))
+    near(found, sc.attribute(gap, batch, own, method=at(name)))
+
+
+@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("limit", [1, 2, 7, 10_000])
+def test_probes_however_many_are_asked_at_once(gap, batch, monkeypatch, name, limit):
+    from saliscope.methods.question import Question
+
+    expected = sc.attribute(gap, batch, TARGETS, method=at(name))
+    monkeypatch.setattr(Question, "at_once", lambda self: limit)
+    near(sc.attribute(gap, batch, TARGETS, method=at(name)), expected)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_of_an_even_picture_beside_others(gap, batch, name):
+    plain = sc.attribute(gap, batch, 1, method=at(name))
+    for colour in (0.0, 0.7):
+        x = batch.clone()
+        x[1] = colour
+        found = sc.attribute(gap, x, 1, method=at(name))
+        assert found.isfinite().all()
+        near(found[[0, 2]], plain[[0, 2]])
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_do_not_hide_nan_nor_pass_it_on(gap, batch, name):
+    x = batch.clone()
+    x[1, 0, 3, 4] = float("nan")
+    found = sc.attribute(gap, x, 1, method=at(name))
+    assert found[1].isnan().any()
+    near(found[[0, 2]], sc.attribute(gap, batch, 1, method=at(name))[[0, 2]])
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_with_other_arguments_beside_the_picture(batch, name):
+    """What belongs to an image goes along with its variants."""
+
+    class Two(torch.nn.Module):
+        def forward(self, picture, gain):
+            bright = picture[:, :, 4:12, 3:9].square().mean((1, 2, 3))
+            return torch.stack([bright * gain, picture.mean((1, 2, 3))], 1)
+
+    if METHODS[name]().on_layer:
+        pytest.skip("no layer")
+    gain = torch.tensor([1.0, -2.0, 3.0])
+    found = sc.attribute(Two(), (batch, gain), 0, method=at(name))
+    for i in range(3):
+        near(sc.attribute(Two(), {"picture": batch[i : i + 1], "gain": gain[i : i + 1]}, 0, method=at(name))[0], found[i])  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_under_autocast_keep_their_own_sums_exact(gap, batch, name):
+    """The network may round, its scores' sums may not: a `Model` of float32 gives the same map."""
+    model = sc.Model(gap, (24, 16))
+    plain = sc.attribute(model, batch, 1, method=at(name))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = sc.attribute(model, batch, 1, method=at(name))
+    near(found, plain)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probes_can_be_smoothed(gap, batch, name):
+    found = sc.attribute(gap, batch, TARGETS, method=f"{at(name)}:smooth=2:noise=0.05")
+    assert found.isfinite().all()
+    assert found.shape == sc.attribute(gap, batch, TARGETS, method=at(name)).shape

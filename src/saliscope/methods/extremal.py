@@ -18,9 +18,7 @@ from saliscope.methods.smooth_masks import Focus, SmoothMasks, area_shape
 __all__ = ["ExtremalPerturbation"]
 
 _MOMENTUM = 0.9
-_GRAPH = (
-    4  # a pass that is differentiated holds what all layers returned: so many images fewer at once
-)
+_GRAPH = 4  # times the memory of a pass that is not differentiated, by a cautious guess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +28,9 @@ class ExtremalPerturbation(Asking):
     Outside the mask the picture is blurred. `areas` are shares of the picture, several written "0.05+0.1+0.2"; the map is
     the mean of their masks, in [0, 1]. `game` "preserve" keeps the masked region in focus and raises the score, "delete"
     blurs it and lowers the score. The score counts in units of its fall from the picture to the blurred one, so that its
-    scale does not matter; `weight` is that of the area's error (a mean over the cells) beside it, doubled after each
-    third of the `iterations`, and `rate` the learning rate. `cells` on the longer side set how fine a mask can be.
+    scale does not matter. The weight of the area's error beside it (a mean over the cells) grows from 1 to `weight` in
+    equal factors: all begins in focus, the score says what may go, and in the end the area is held. `rate` is the
+    learning rate; `cells` on the longer side set how fine a mask can be.
     """
 
     name: ClassVar = "extremal-perturbation"
@@ -39,16 +38,16 @@ class ExtremalPerturbation(Asking):
     family: ClassVar = "probes"
     class_discriminative: ClassVar = True
     signed: ClassVar = False
-    passes: ClassVar = "1 forward + 1 backward for each iteration and area (800 with the defaults)"
+    passes: ClassVar = "1 forward + 1 backward for each iteration and area (300 with the defaults)"
     paper: ClassVar = "Fong, Patrick, Vedaldi 2019, eq. 4"
     equation: ClassVar = "M = argmax over smooth m of y(m ⊗ I) - λ |vecsort(m) - r_a|²"
 
     areas: str = "0.1"
     game: Literal["preserve", "delete"] = "preserve"
-    iterations: int = 800
+    iterations: int = 300
     cells: int = 28
-    weight: float = 20.0
-    rate: float = 0.0002
+    weight: float = 300.0
+    rate: float = 0.0001
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,9 +55,12 @@ class ExtremalPerturbation(Asking):
         for option in ("iterations", "cells"):
             if getattr(self, option) < 1:
                 raise MethodError(f"{self.name}:{option} is at least 1; got {getattr(self, option)}")  # fmt: skip
-        for option in ("weight", "rate"):
-            if not 0 < getattr(self, option) < float("inf"):
-                raise MethodError(f"{self.name}:{option} is positive; got {getattr(self, option)}")
+        if not 1 <= self.weight < float("inf"):
+            raise MethodError(
+                f"{self.name}:weight is at least 1, where it starts; got {self.weight}"
+            )
+        if not 0 < self.rate < float("inf"):
+            raise MethodError(f"{self.name}:rate is positive; got {self.rate}")
 
     def shares(self) -> list[float]:
         """The areas as numbers."""
@@ -76,7 +78,7 @@ class ExtremalPerturbation(Asking):
     def ask(self, question: Question) -> Tensor:
         search = _Search(self, question)
         for i in range(self.iterations):
-            search.step(2.0 ** (3 * i // self.iterations))
+            search.step(self.weight ** (i / max(1, self.iterations - 1)))
         return search.maps()
 
 
@@ -91,7 +93,7 @@ class _Search:
         self.masks = SmoothMasks(method.cells, (images.shape[2], images.shape[3]), device)
         self.focus = Focus(images)
         cells = len(self.masks.kernel)
-        self.values = torch.full((*self.shape, cells), 0.5, device=device).flatten(0, 2)
+        self.values = torch.ones(*self.shape, cells, device=device).flatten(0, 2)
         self.speed = torch.zeros_like(self.values)
         ideal = torch.stack([area_shape(area, cells) for area in self.areas]).to(device)
         self.ideal = ideal.repeat_interleave(self.shape[1] * self.shape[2], 0)
@@ -142,7 +144,7 @@ class _Search:
         score = (pictures * slopes).sum() * (1 if preserve else -1)
         ordered = masks.sort(1, descending=True).values
         off = (ordered - self.ideal[some]).square().sum()
-        return self.method.weight * weight * off - len(self.masks.kernel) * score
+        return weight * off - len(self.masks.kernel) * score
 
     def _slopes(self, pictures: Tensor, rows: Tensor, target: Tensor) -> Tensor:
         """The gradient of each picture's own score by its pixels."""

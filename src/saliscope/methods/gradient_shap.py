@@ -19,9 +19,7 @@ from saliscope.methods.question import Question
 
 __all__ = ["GradientSHAP"]
 
-_GRAPH = (
-    4  # a pass that is differentiated holds what all layers returned: so many images fewer at once
-)
+_GRAPH = 4  # times the memory of a pass that is not differentiated, by a cautious guess
 
 
 @dataclass(frozen=True, kw_only=True)

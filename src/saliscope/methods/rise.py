@@ -118,7 +118,7 @@ class _Sums:
         self.method = method
         self.count = 0
         self.f = self.fm = self.m = torch.zeros(())
-        self.squares = [torch.zeros(())] * 3
+        self.squares = [torch.zeros(())] * 5
         self.kept = self.open = torch.empty(0)
 
     @property
@@ -149,7 +149,8 @@ class _Sums:
         self.fm = self.fm + f @ m
         self.m = self.m + m.sum(0)
         if self.method.tolerance:
-            new = f.square() @ m.square(), f @ m.square(), m.square().sum(0)
+            ff, mm = f.square(), m.square()
+            new = ff @ mm, ff @ m, f @ mm, mm.sum(0), ff.sum(2, keepdim=True)
             self.squares = [a + b for a, b in zip(self.squares, new, strict=True)]
 
     def _now(self) -> Tensor:
@@ -158,12 +159,20 @@ class _Sums:
         return (self.fm - middle * self.m) / (self.count * self.method.p)
 
     def _error(self) -> Tensor:
-        """The standard error (B, K) of the map as a share of its spread; NaN stays open, no spread at all is done."""
-        n, p, now = self.count, self.method.p, self._now()
-        middle = self.f / n if self.method.centre else torch.zeros_like(self.f)
-        ffmm, fmm, mm = self.squares
-        second = (ffmm - 2 * middle * fmm + middle.square() * mm) / (n * p**2)
-        error = ((second - now.square()).clamp(min=0) / n).mean(2).sqrt()
+        """The standard error (B, K) of the map as a share of its spread; NaN stays open, no spread at all is done.
+
+        Of the mean of (f - mean f) (m - mean m), which is what the centred sum comes to, or of f m.
+        """
+        n, p = self.count, self.method.p
+        ffmm, ffm, fmm, mm, ff = self.squares
+        if self.method.centre:
+            f, m = self.f / n, self.m / n
+            with_mm = ffmm - 2 * f * fmm + f.square() * mm
+            with_m = ffm - 2 * f * self.fm + f.square() * self.m
+            ffmm = with_mm - 2 * m * with_m + m.square() * (ff - n * f.square())
+        now = self._now()
+        each = (ffmm / (n * p**2) - now.square()).clamp(min=0)
+        error = (each / n).mean(2).sqrt()
         spread = now.std(2, correction=0)
         return torch.where(error > 0, error / spread, error)
 

@@ -38,8 +38,8 @@ def superpixels(image: Tensor, segments: int, *, compactness: float = 10.0) -> T
             f"{segments} segments were asked for in an image of {height} x {width} pixels; ask for fewer"
         )
     colours = _colours(image)
-    step = math.sqrt(height * width / segments)
-    grid = [min(side, max(1, round(side / step))) for side in (height, width)]
+    rows = min(height, max(1, round(height / math.sqrt(height * width / segments))))
+    grid = [rows, min(width, max(1, round(segments / rows)))]
     labels = _cells(grid, (height, width))
     reach = max(height / grid[0], width / grid[1])
     place = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1)
@@ -115,12 +115,13 @@ def _connected(labels: Ints) -> Ints:
     held = np.full(len(size), -1)
     held[order[first]] = owner[order[first]]
     a, b, length = _borders(pieces)
+    count = int(labels.max()) + 1
     while (held < 0).any():
         asking = (held[a] < 0) & (held[b] >= 0)
         piece, label = a[asking], held[b[asking]]
-        pairs, where = np.unique(piece * len(size) + label, return_inverse=True)
+        pairs, where = np.unique(piece * count + label, return_inverse=True)
         shared = np.bincount(where, length[asking])
-        piece, label = pairs // len(size), pairs % len(size)
+        piece, label = pairs // count, pairs % count
         # the last of each piece in this order has the longest border, and of those the lowest label
         ranked = np.lexsort((-label, shared, piece))
         held[piece[ranked]] = label[ranked]
