@@ -93,7 +93,8 @@ class _Search:
         self.masks = SmoothMasks(method.cells, (images.shape[2], images.shape[3]), device)
         self.focus = Focus(images)
         cells = len(self.masks.kernel)
-        self.values = torch.ones(*self.shape, cells, device=device).flatten(0, 2)
+        in_focus = 1.0 if method.game == "preserve" else 0.0
+        self.values = torch.full((*self.shape, cells), in_focus, device=device).flatten(0, 2)
         self.speed = torch.zeros_like(self.values)
         ideal = torch.stack([area_shape(area, cells) for area in self.areas]).to(device)
         self.ideal = ideal.repeat_interleave(self.shape[1] * self.shape[2], 0)
