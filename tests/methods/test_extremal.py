@@ -158,7 +158,7 @@ def test_it_finds_the_blob_with_the_area_asked_for(game):
     spec = f"extremal-perturbation:cells=12:iterations=120:areas={area:.3f}:game={game}"
     found = sc.attribute(net, x, torch.tensor([[0, 1]]), method=spec)
     for k in range(2):
-        assert fit(found[0, k], net.discs[k]) > 0.6
+        assert fit(found[0, k], net.discs[k]) > 0.5
         assert fit(found[0, k], net.discs[1 - k]) == 0
         assert float(found[0, k].mean()) == pytest.approx(area, abs=0.025)
         assert float(found[0, k].min()) >= 0

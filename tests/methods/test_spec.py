@@ -105,6 +105,7 @@ def test_every_method_states_its_facts():
     assert list(METHODS) == [
         *("cam", "grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam", "eigen-cam"),
         *("eigen-grad-cam", "kpca-cam", "fem", "finer-cam", "shapley-cam", "refine-cam"),
+        *("occlusion", "rise", "lime", "kernel-shap", "gradient-shap", "extremal-perturbation"),
         *("random", "centre", "edges"),
     ]
     for name, kind in METHODS.items():

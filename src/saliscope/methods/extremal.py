@@ -154,4 +154,7 @@ class _Search:
         seen = self.question.capture([PIXELS], pictures=pictures, rows=asked)
         scores = self.question.scores(seen, asked)
         own = scores.gather(1, target.to(scores.device)[:, None])[:, 0]
-        return seen.gradients(own, layers=[PIXELS], last=True)[PIXELS].float()
+        with torch.autocast(
+            own.device.type, enabled=False
+        ):  # the caller's would round the gradient
+            return seen.gradients(own, layers=[PIXELS], last=True)[PIXELS].float()

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliscope.engine import PIXELS
+from saliscope.engine import PIXELS, Capture
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
 from saliscope.methods.channels import Channels, combine_channels
@@ -67,9 +67,9 @@ class GradientSHAP(Asking):
             for ways, points in self._drawn(images[some.to(images.device)], limit // len(some)):
                 rows = some.repeat(len(ways)) if together else None
                 seen = question.capture([PIXELS], pictures=points.flatten(0, 1), rows=rows)
-                for k, found in enumerate(question.gradients(seen, [PIXELS], rows)):
-                    slopes = found[PIXELS].reshape(ways.shape)
-                    total[first : first + len(some), k] += (ways.double() * slopes).sum(0)
+                for k, slopes in enumerate(_slopes(seen, question.scores(seen, rows))):
+                    share = ways.double() * slopes.reshape(ways.shape)
+                    total[first : first + len(some), k] += share.sum(0)
         return combine_channels(total / self.samples, self.channels).float()
 
     def _drawn(self, images: Tensor, together: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -98,3 +98,11 @@ class GradientSHAP(Asking):
             if self.deviation:
                 x = image + spread * torch.randn(image.shape, generator=generator).to(image.device)
             yield x - base, base + share * (x - base)
+
+
+def _slopes(seen: Capture, scores: Tensor) -> Iterator[Tensor]:
+    """The gradient of each target's scores (n, K) by the pixels, (n, C, H, W); the caller's autocast would round it."""
+    for k, score in enumerate(scores.T):
+        with torch.autocast(score.device.type, enabled=False):
+            found = seen.gradients(score, layers=[PIXELS], last=k == scores.shape[1] - 1)
+        yield found[PIXELS].float()

@@ -31,8 +31,9 @@ __all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 
 _ALL: tuple[type[Method], ...] = (
     *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
-    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges),
+    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM),
     *(Occlusion, RISE, LIME, KernelSHAP, GradientSHAP, ExtremalPerturbation),
+    *(Random, Centre, Edges),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""
