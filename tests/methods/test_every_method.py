@@ -19,7 +19,7 @@ QUICK = {
     "lime": "samples=20:segments=6",
     "kernel-shap": "samples=20:segments=6",
     "gradient-shap": "samples=3",
-    "extremal-perturbation": "iterations=3:cells=5:rate=0.01",
+    "extremal-perturbation": "iterations=4:cells=5:rate=0.001:weight=20",
 }
 
 
@@ -284,7 +284,7 @@ def test_probes_in_a_batch_as_alone_in_any_order(gap, batch, name):
         near(alone[0], found[i])
         for k in range(2):
             near(sc.attribute(gap, batch[i : i + 1], int(TARGETS[i, k]), method=at(name))[0], found[i, k])  # fmt: skip
-    assert not torch.allclose(found[0, 0], found[0, 1], rtol=1e-2)
+    assert not torch.allclose(found[0, 0], found[0, 1], rtol=1e-3)
     near(found[1, 0], found[1, 1])
 
 
