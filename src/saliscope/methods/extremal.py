@@ -90,6 +90,8 @@ class _Search:
         images = question.images
         self.areas, device = method.shares(), images.device
         self.shape = len(self.areas), len(question.targets), len(images)
+        self.together = all(t.row_by_row for t in question.targets)
+        self.limit = max(1, question.at_once() // _GRAPH) if self.together else len(images)
         self.masks = SmoothMasks(method.cells, (images.shape[2], images.shape[3]), device)
         self.focus = Focus(images)
         cells = len(self.masks.kernel)
@@ -127,11 +129,9 @@ class _Search:
 
     def _chunks(self) -> Iterator[slice]:
         """Masks that are asked about together; of a function of the user's own, whole batches."""
-        batch, count = self.shape[2], len(self.values)
-        together = all(t.row_by_row for t in self.question.targets)
-        step = max(1, self.question.at_once() // _GRAPH) if together else batch
-        for start in range(0, count, step):
-            yield slice(start, min(start + step, count))
+        count = len(self.values)
+        for start in range(0, count, self.limit):
+            yield slice(start, min(start + self.limit, count))
 
     def _loss(self, values: Tensor, some: slice, weight: float) -> Tensor:
         """What falls as the score rises and the area fits; its gradient for the pictures comes from the network."""
@@ -149,8 +149,7 @@ class _Search:
 
     def _slopes(self, pictures: Tensor, rows: Tensor, target: Tensor) -> Tensor:
         """The gradient of each picture's own score by its pixels."""
-        together = all(t.row_by_row for t in self.question.targets)
-        asked = rows if together else None
+        asked = rows if self.together else None
         seen = self.question.capture([PIXELS], pictures=pictures, rows=asked)
         scores = self.question.scores(seen, asked)
         own = scores.gather(1, target.to(scores.device)[:, None])[:, 0]
