@@ -339,7 +339,9 @@ def test_inside_a_mode_of_the_users_own(batch, name):
     with Watching() as own:
         found = sc.attribute(net, batch, 1, method=name)
     assert torch.equal(found, plain)
-    assert own.seen.count(F.relu) == 4, "two in the network, asked for the scores and under the rule"
+    assert own.seen.count(F.relu) == 4, (
+        "two in the network, asked for the scores and under the rule"
+    )
 
 
 @pytest.mark.parametrize("name", [*RULES, "guided-grad-cam@conv2"])

@@ -7,14 +7,20 @@ from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
 from saliscope.methods.describing import by_family, facts_of, page_of
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.extremal import ExtremalPerturbation
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.full_grad import FullGrad
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.gradient_shap import GradientSHAP
 from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
+from saliscope.methods.kernel_shap import KernelSHAP
+from saliscope.methods.lime import LIME
+from saliscope.methods.occlusion import Occlusion
 from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.rise import RISE
 from saliscope.methods.score_cam import ISCAM, SSCAM, ScoreCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.smooth_grad_cam import SmoothGradCAMPlusPlus
@@ -28,7 +34,9 @@ __all__ = [
     "FEM",
     "ISCAM",
     "KPCACAM",
+    "LIME",
     "METHODS",
+    "RISE",
     "SSCAM",
     "AblationCAM",
     "Asking",
@@ -42,19 +50,23 @@ __all__ = [
     "EigenCAM",
     "EigenGradCAM",
     "Evidence",
+    "ExtremalPerturbation",
     "FinerCAM",
     "FullGrad",
     "GradCAM",
     "GradCAMPlusPlus",
     "Gradient",
+    "GradientSHAP",
     "GuidedBackprop",
     "GuidedGradCAM",
     "HiResCAM",
     "InputXGradient",
     "IntegratedGradients",
+    "KernelSHAP",
     "LayerCAM",
     "Method",
     "MethodSpec",
+    "Occlusion",
     "Random",
     "RefineCAM",
     "ScoreCAM",

@@ -14,14 +14,20 @@ from saliscope.methods.attention import AttentionLRP, AttentionRollout
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.extremal import ExtremalPerturbation
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.full_grad import FullGrad
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.gradient_shap import GradientSHAP
 from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
+from saliscope.methods.kernel_shap import KernelSHAP
+from saliscope.methods.lime import LIME
+from saliscope.methods.occlusion import Occlusion
 from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
+from saliscope.methods.rise import RISE
 from saliscope.methods.score_cam import ISCAM, SSCAM, ScoreCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.smooth_grad_cam import SmoothGradCAMPlusPlus
@@ -38,6 +44,7 @@ _ALL: tuple[type[Method], ...] = (
     *(Gradient, InputXGradient, SmoothGrad, VarGrad, IntegratedGradients),
     *(DeconvNet, GuidedBackprop, GuidedGradCAM),
     *(ScoreCAM, SSCAM, ISCAM, AblationCAM),
+    *(Occlusion, RISE, LIME, KernelSHAP, GradientSHAP, ExtremalPerturbation),
     *(AttentionRollout, AttentionLRP),
     *(Random, Centre, Edges, Shuffled),
 )
