@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 import saliscope as sc
+from quick import at
 from saliscope.methods import METHODS
 
 SPECS = [
@@ -16,18 +17,8 @@ SPECS = [
     "grad-cam:sign=negative",
     "layer-cam@conv1+act2",
 ]
-QUICK = {
-    "ss-cam": "ss-cam@bn1:samples=2",
-    "is-cam": "is-cam@bn1:samples=2",
-    "occlusion": "occlusion:patch=16:stride=16",
-    "rise": "rise:masks=10",
-    "lime": "lime:samples=10:segments=6",
-    "kernel-shap": "kernel-shap:samples=10:segments=6",
-    "gradient-shap": "gradient-shap:samples=2",
-    "extremal-perturbation": "extremal-perturbation:iterations=2:cells=4",
-}
 SPECS += [
-    QUICK.get(name, f"{name}@bn1" if kind().on_layer and kind.reads != "head" else name)
+    "cam" if name == "cam" else at(name)
     for name, kind in METHODS.items()
     if kind.family != "transformers"
 ]
