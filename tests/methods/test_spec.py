@@ -113,7 +113,8 @@ def test_every_method_states_its_facts():
         method = kind()
         assert str(method) == method.name == name
         assert method.options() == {}
-        assert method.on_layer is (method.family == "one capture")
+        layered = name in ("smooth-grad-cam++", "guided-grad-cam")
+        assert method.on_layer is (method.family == "one capture" or layered)
         for fact in ("title", "family", "passes", "paper", "equation"):
             assert getattr(method, fact)
         assert isinstance(method.class_discriminative, bool)
