@@ -226,6 +226,39 @@ def test_an_output_that_does_not_depend_on_the_image(batch):
         sc.attribute(Constant(), batch, 1, method="guided-backprop")
 
 
+@pytest.mark.parametrize("door", ["raw", "prepared"])
+@pytest.mark.parametrize("name", RULES)
+def test_an_activation_inside_a_batch_norm(nets, batch, name, door):
+    """As timm writes it: norm and ReLU are one module, and folding leaves the ReLU."""
+    timm = pytest.importorskip("timm.layers")
+    torch.manual_seed(0)
+    fused = nn.Sequential(nn.Conv2d(3, 6, 3), timm.BatchNormAct2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))  # fmt: skip
+    apart = nn.Sequential(fused[0], nn.Sequential(nn.BatchNorm2d(6), nn.ReLU()), *fused[2:])
+    nets.lively(fused)
+    apart[1][0].load_state_dict(fused[1].state_dict())
+    thing = sc.Model(fused, (24, 16)) if door == "prepared" else fused.eval()
+    found = sc.attribute(thing, batch, 1, method=name)
+    torch.testing.assert_close(found, sc.attribute(apart.eval(), batch, 1, method=name), rtol=1e-4, atol=1e-6)  # fmt: skip
+    assert not torch.allclose(found, sc.attribute(apart, batch, 1, method="gradient"))
+
+
+@pytest.mark.parametrize(
+    ("network", "word"),
+    [("mobilenet_v3_small", "Hardswish"), ("regnet_y_400mf", None), ("mobilenet_v2", None), ("squeezenet1_1", None)],
+)  # fmt: skip
+def test_networks_of_others(network, word):
+    """MobileNetV3 has Hardswish; RegNetY squeezes with a sigmoid, and every activation is a ReLU."""
+    import torchvision
+
+    torch.manual_seed(0)
+    net, x = getattr(torchvision.models, network)(num_classes=5).eval(), torch.randn(1, 3, 64, 64)
+    if word is None:
+        assert sc.attribute(net, x, 1, method="guided-backprop").isfinite().all()
+        return
+    with pytest.raises(sc.MethodError, match=rf"this network has {word};"):
+        sc.attribute(net, x, 1, method="guided-backprop")
+
+
 # --- Guided Grad-CAM ---------------------------------------------------------------------------------------------------
 
 
@@ -339,7 +372,9 @@ def test_inside_a_mode_of_the_users_own(batch, name):
     with Watching() as own:
         found = sc.attribute(net, batch, 1, method=name)
     assert torch.equal(found, plain)
-    assert own.seen.count(F.relu) == 4, "two in the network, asked for the scores and under the rule"
+    assert own.seen.count(F.relu) == 4, (
+        "two in the network, asked for the scores and under the rule"
+    )
 
 
 @pytest.mark.parametrize("name", [*RULES, "guided-grad-cam@conv2"])
