@@ -231,6 +231,9 @@ NAMED = {
     "sine": torch.sin, "cosine": torch.cos, "softmax": lambda x: x.softmax(-1) @ x,
     "softmax attention": lambda x: F.scaled_dot_product_attention(x, x, x),
     "ReLU inside compiled code": torch.ops.aten.relu,
+    "torch.where": lambda x: torch.where(x > 0, x, 0.0),
+    "masked_fill": lambda x: x.masked_fill(x < 0, 0),
+    "absolute value": lambda x: x.abs(),
     "the custom function Doubled": Doubled.apply,
     "log-softmax": lambda x: x.log_softmax(1) + x,
 }  # fmt: skip

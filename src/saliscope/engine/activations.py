@@ -23,6 +23,7 @@ _OTHERS = {
     "Hardtanh": "hardtanh", "Threshold": "threshold", "Sigmoid": "sigmoid", "Hardsigmoid": "hardsigmoid",
     "Softmax": "softmax", "LogSoftmax": "log-softmax", "SafeSoftmax": "softmax", "Erf": "erf", "Exp": "exp",
     "Sin": "sine", "Cos": "cosine", "Relu": "ReLU inside compiled code",
+    "Where": "torch.where", "MaskedFill": "masked_fill", "Abs": "absolute value",
 }  # fmt: skip
 _GATES = ("Sigmoid", "Hardsigmoid")
 _LAST = ("Sigmoid", "Softmax", "LogSoftmax", "LogSigmoid", "Exp")
