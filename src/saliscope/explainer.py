@@ -49,9 +49,9 @@ def resolve_specs(model: Model, specs: Sequence[MethodSpec]) -> list[MethodSpec]
 
 
 def _resolve(model: Model, spec: MethodSpec) -> MethodSpec:
-    method = spec.method
-    if not method.on_layer:
-        return spec
+    method = spec.method.for_network(model.module)
+    if not method.on_layer or (method.else_pixels and spec.layer is None):
+        return MethodSpec(method, None)
     named = "+".join(model.layer_name(name) for name in spec.layers) or None
     if method.reads == "head":
         check_head(model.survey, method, named)

@@ -10,6 +10,7 @@ from saliscope.methods import METHODS, Evidence
 
 CAPTURED = [name for name, kind in METHODS.items() if kind.family == "one capture"]
 ANYWHERE = [name for name in CAPTURED if METHODS[name].reads != "head"]
+PROPAGATED = [name for name, kind in METHODS.items() if kind.family == "propagation"]
 GRADIENTS = [name for name in ANYWHERE if METHODS[name].reads != "activations"]
 
 
@@ -26,7 +27,7 @@ def at(name):
     return f"{name}@act2" if name == "cam" else f"{name}@bn1"
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", [*CAPTURED, *PROPAGATED])
 def test_the_facts(name):
     kind = METHODS[name]
     assert kind.name == name
@@ -36,7 +37,7 @@ def test_the_facts(name):
     assert kind.class_discriminative is (kind.reads != "activations")
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", [*CAPTURED, *PROPAGATED])
 @pytest.mark.parametrize("door", ["raw", "model"])
 def test_nothing_is_left_behind(gap, batch, unchanged, name, door):
     gap.train()
@@ -55,7 +56,11 @@ def test_nothing_is_left_behind(gap, batch, unchanged, name, door):
 
 def test_all_together_as_each_alone(gap, batch):
     targets = torch.tensor([[0, 3], [2, 2], [4, 1]])
-    specs = [at(name) for name in CAPTURED] + [f"{name}@conv1+act2" for name in ANYWHERE]
+    specs = (
+        [at(name) for name in [*CAPTURED, *PROPAGATED]]
+        + ["lrp", "c-mwp@conv1+act2"]
+        + [f"{name}@conv1+act2" for name in ANYWHERE]
+    )
     from saliscope.methods import map_batch, parse_method
 
     network = sc.Model(gap, (24, 16), prepare=False).network()
@@ -147,7 +152,7 @@ def test_half_precision_evidence_never_overflows(name, dtype):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", [*CAPTURED, *PROPAGATED])
 def test_networks_in_half_precision(nets, batch, name):
     found = sc.attribute(nets.gap().bfloat16(), batch.bfloat16(), 1, method=at(name))
     plain = sc.attribute(nets.gap(), batch, 1, method=at(name))
@@ -208,7 +213,8 @@ def test_evidence_is_never_changed(name):
 
 def test_threads_on_one_network(gap, batch):
     model = sc.Model(gap, (24, 16))
-    single = {name: sc.attribute(model, batch, 1, method=at(name)) for name in CAPTURED}
+    names = [*CAPTURED, *PROPAGATED]
+    single = {name: sc.attribute(model, batch, 1, method=at(name)) for name in names}
     found, errors = {}, []
 
     def work(name):
@@ -218,13 +224,13 @@ def test_threads_on_one_network(gap, batch):
         except Exception as err:
             errors.append(err)
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in CAPTURED]
+    threads = [threading.Thread(target=work, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert errors == []
-    for name in CAPTURED:
+    for name in names:
         torch.testing.assert_close(found[name], single[name])
 
 
@@ -235,7 +241,7 @@ def test_nothing_piles_up(gap, batch):
     model = sc.Model(gap, (24, 16))
     counts = []
     for _ in range(3):
-        for name in CAPTURED:
+        for name in [*CAPTURED, *PROPAGATED]:
             sc.attribute(model, batch, 1, method=at(name))
             sc.attribute(gap, batch, 1, method=at(name))
         gc.collect()
@@ -243,7 +249,7 @@ def test_nothing_piles_up(gap, batch):
     assert counts[2] <= counts[0]
 
 
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", [*CAPTURED, *PROPAGATED])
 def test_an_explanation_of_a_photograph(gap, photos, name):
     found = sc.explain(sc.Model(gap, 32), photos, at(name))
     assert {e.status for e in found} <= {"ok", "negative"}

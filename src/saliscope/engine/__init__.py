@@ -4,8 +4,11 @@ from saliscope.engine.budget import Budget
 from saliscope.engine.capture import PIXELS, Capture
 from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
+from saliscope.engine.linear_maps import LinearMap
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
+from saliscope.engine.propagation import Carrier, Propagation
+from saliscope.engine.rule_functions import divided, refuse_unseen
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.survey import LayerFacts, Survey, survey
 from saliscope.engine.targets import (
@@ -24,11 +27,14 @@ __all__ = [
     "BatchTarget",
     "Budget",
     "Capture",
+    "Carrier",
     "Head",
     "LayerFacts",
+    "LinearMap",
     "Network",
     "OwnClasses",
     "Prepared",
+    "Propagation",
     "Rules",
     "Survey",
     "TargetFunction",
@@ -37,10 +43,12 @@ __all__ = [
     "batch_size",
     "class_indices",
     "class_scores",
+    "divided",
     "function_scores",
     "input_size",
     "picture",
     "prepare",
+    "refuse_unseen",
     "shadow",
     "survey",
     "unwrap",

@@ -12,9 +12,11 @@ from saliscope.errors import MethodError, nearest
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.excitation import MWP, ContrastiveMWP
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
 from saliscope.methods.grad_cam import GradCAM
+from saliscope.methods.lrp import LRP
 from saliscope.methods.refine_cam import RefineCAM
 from saliscope.methods.shapley_cam import ShapleyCAM
 from saliscope.methods.spectral import KPCACAM, EigenCAM, EigenGradCAM
@@ -25,7 +27,19 @@ __all__ = ["METHODS", "MethodSpec", "layers_of", "make_method", "parse_method"]
 
 _ALL: tuple[type[Method], ...] = (
     *(CAM, GradCAM, GradCAMPlusPlus, XGradCAM, LayerCAM, HiResCAM, EigenCAM, EigenGradCAM),
-    *(KPCACAM, FEM, FinerCAM, ShapleyCAM, RefineCAM, Random, Centre, Edges),
+    *(
+        KPCACAM,
+        FEM,
+        FinerCAM,
+        ShapleyCAM,
+        RefineCAM,
+        MWP,
+        ContrastiveMWP,
+        LRP,
+        Random,
+        Centre,
+        Edges,
+    ),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
 """Every method by the name users type."""
