@@ -105,13 +105,13 @@ def test_every_method_states_its_facts():
     assert list(METHODS) == [
         *("cam", "grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam", "eigen-cam"),
         *("eigen-grad-cam", "kpca-cam", "fem", "finer-cam", "shapley-cam", "refine-cam"),
-        *("random", "centre", "edges"),
+        *("mwp", "c-mwp", "lrp", "random", "centre", "edges"),
     ]
     for name, kind in METHODS.items():
         method = kind()
         assert str(method) == method.name == name
         assert method.options() == {}
-        assert method.on_layer is (method.family == "one capture")
+        assert method.on_layer is (method.family in ("one capture", "propagation"))
         for fact in ("title", "family", "passes", "paper", "equation"):
             assert getattr(method, fact)
         assert isinstance(method.class_discriminative, bool)
