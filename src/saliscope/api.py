@@ -346,7 +346,8 @@ def _survey_if_needed(
     if isinstance(module, Model):
         return module.survey
     unnamed = spec.layer is None and any(given is None for given in wanted)
-    if spec.method.reads == "head" or (spec.method.on_layer and unnamed):
+    named = spec.method.on_layer and not spec.method.else_pixels
+    if spec.method.reads == "head" or (named and unnamed):
         return survey(own, inputs, read=logits_of)
     return None
 
@@ -354,9 +355,9 @@ def _survey_if_needed(
 def _resolved(
     own: nn.Module, facts: Survey | None, spec: MethodSpec, given: LayerLike | None
 ) -> MethodSpec:
-    method = spec.method
+    method = spec.method.for_network(own)
     given = given if given is not None else spec.layer
-    if not method.on_layer:
+    if not method.on_layer or (method.else_pixels and given is None):
         return MethodSpec(method)
     named = _names(own, given) if given is not None else None
     if method.reads == "head" and facts is not None:

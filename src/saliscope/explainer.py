@@ -50,14 +50,14 @@ def resolve_specs(model: Model, specs: Sequence[MethodSpec]) -> list[MethodSpec]
 
 
 def _resolve(model: Model, spec: MethodSpec) -> MethodSpec:
-    method = spec.method
+    method = spec.method.for_network(model.module)
     if getattr(method, "channels", None) == "keep":
         raise MethodError(
             f"{method.name} with channels=keep makes a map for each colour, and an explanation has one; use channels=sum "
             "or absmax, or sc.attribute"
         )
-    if not method.on_layer:
-        return spec
+    if not method.on_layer or (method.else_pixels and spec.layer is None):
+        return MethodSpec(method, None)
     named = "+".join(model.layer_name(name) for name in spec.layers) or None
     if method.reads == "head":
         check_head(model.survey, method, named)

@@ -9,10 +9,13 @@ from saliscope.engine.footprint import Footprint, Living, out_of_memory
 from saliscope.engine.grid import Layout, grid_of, layout_of
 from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, input_size, picture, signal, with_picture
+from saliscope.engine.linear_maps import LinearMap
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
+from saliscope.engine.propagation import Carrier, Propagation
 from saliscope.engine.rest import Answer, Rest, rest_of
 from saliscope.engine.room import Room
+from saliscope.engine.rule_functions import divided, refuse_unseen
 from saliscope.engine.rules import ReluRule, relu_rule
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.space import Space
@@ -36,15 +39,18 @@ __all__ = [
     "BatchTarget",
     "Budget",
     "Capture",
+    "Carrier",
     "Footprint",
     "Head",
     "Heard",
     "LayerFacts",
     "Layout",
+    "LinearMap",
     "Living",
     "Network",
     "OwnClasses",
     "Prepared",
+    "Propagation",
     "ReluRule",
     "Rest",
     "Room",
@@ -61,6 +67,7 @@ __all__ = [
     "biases",
     "class_indices",
     "class_scores",
+    "divided",
     "function_scores",
     "grid_of",
     "input_size",
@@ -70,6 +77,7 @@ __all__ = [
     "out_of_memory",
     "picture",
     "prepare",
+    "refuse_unseen",
     "relu_rule",
     "rest_of",
     "shadow",

@@ -7,6 +7,7 @@ from saliscope.methods.batch import BatchMaps, check_head, map_batch
 from saliscope.methods.cam import CAM
 from saliscope.methods.describing import by_family, facts_of, page_of
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.excitation import MWP, ContrastiveMWP
 from saliscope.methods.extremal import ExtremalPerturbation
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
@@ -17,6 +18,7 @@ from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
 from saliscope.methods.kernel_shap import KernelSHAP
 from saliscope.methods.lime import LIME
+from saliscope.methods.lrp import LRP
 from saliscope.methods.occlusion import Occlusion
 from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
@@ -35,7 +37,9 @@ __all__ = [
     "ISCAM",
     "KPCACAM",
     "LIME",
+    "LRP",
     "METHODS",
+    "MWP",
     "RISE",
     "SSCAM",
     "AblationCAM",
@@ -45,6 +49,7 @@ __all__ = [
     "BatchMaps",
     "Captured",
     "Centre",
+    "ContrastiveMWP",
     "DeconvNet",
     "Edges",
     "EigenCAM",

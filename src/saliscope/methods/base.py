@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saliscope.errors import MethodError
 from saliscope.methods.layers import average
@@ -101,7 +101,9 @@ class Method(ABC):
     a layer, their `gradients` too, or also the `curvature` (a second backward pass); the gradient at the `pixels`; or the
     `network` itself, which it asks again. `class_discriminative`: another target gives another map. `signed`: values
     below zero speak against the target. `passes`: what it costs. `paper` and `equation` say where it is defined.
-    `use` and `avoid`: when to take it, when not, as the rest of a sentence. `caveat`: what everyone who sees such a map must know; reports print it.
+    `use` and `avoid`: when to take it, when not, as the rest of a sentence. `caveat`: what everyone who sees such a map
+    must know; reports print it. `else_pixels`: whether it is read from the pixels, not from the recommended layer, where
+    no layer is named.
 
     With `smooth` the map is the mean over that many noisy copies of the image (Smilkov et al. 2017): Gaussian noise whose
     standard deviation is `noise` times the range of the image's values, drawn from `seed` and the image itself.
@@ -119,6 +121,7 @@ class Method(ABC):
     use: ClassVar[str]
     avoid: ClassVar[str]
     caveat: ClassVar[str] = ""
+    else_pixels: ClassVar[bool] = False
 
     smooth: int = 0
     noise: float = 0.15
@@ -143,6 +146,10 @@ class Method(ABC):
     def logits_only(self) -> str:
         """Why the method explains nothing but class logits, as the rest of a sentence; empty where it explains anything."""
         return ""
+
+    def for_network(self, module: nn.Module) -> Method:  # noqa: ARG002 - most do not look
+        """The method with the options that "auto" stands for on a network, so that results name them."""
+        return self
 
     def average(self, copies: Moments) -> Tensor:
         """Make one map of those of several noisy copies: their mean."""

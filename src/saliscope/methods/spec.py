@@ -14,6 +14,7 @@ from saliscope.methods.attention import AttentionLRP, AttentionRollout
 from saliscope.methods.base import Method
 from saliscope.methods.cam import CAM
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
+from saliscope.methods.excitation import MWP, ContrastiveMWP
 from saliscope.methods.extremal import ExtremalPerturbation
 from saliscope.methods.fem import FEM
 from saliscope.methods.finer_cam import FinerCAM
@@ -24,6 +25,7 @@ from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
 from saliscope.methods.kernel_shap import KernelSHAP
 from saliscope.methods.lime import LIME
+from saliscope.methods.lrp import LRP
 from saliscope.methods.occlusion import Occlusion
 from saliscope.methods.pixels import Gradient, InputXGradient, SmoothGrad, VarGrad
 from saliscope.methods.refine_cam import RefineCAM
@@ -43,6 +45,7 @@ _ALL: tuple[type[Method], ...] = (
     *(FullGrad, SmoothGradCAMPlusPlus),
     *(Gradient, InputXGradient, SmoothGrad, VarGrad, IntegratedGradients),
     *(DeconvNet, GuidedBackprop, GuidedGradCAM),
+    *(MWP, ContrastiveMWP, LRP),
     *(ScoreCAM, SSCAM, ISCAM, AblationCAM),
     *(Occlusion, RISE, LIME, KernelSHAP, GradientSHAP, ExtremalPerturbation),
     *(AttentionRollout, AttentionLRP),
