@@ -1,6 +1,8 @@
 """Memory as users write it, how much a pass takes, how many images go at once, and what happens where it runs out."""
 
 import gc
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -208,3 +210,38 @@ def test_counting_leaves_nothing_behind():
         network.footprint(torch.rand(1, 3, size, size))
     gc.collect()
     assert sum(type(o) is torch.Tensor for o in gc.get_objects()) <= before
+
+
+RESIDENT = """
+import threading, time, psutil, torch, torchvision
+import saliscope as sc
+
+torch.set_num_threads(1)
+model = sc.Model(torchvision.models.resnet18().eval())
+x = torch.randn(1, 3, 224, 224)
+sc.attribute(model, x, 1, layer="conv1")  # copies are made, kernels chosen
+process, peak, done = psutil.Process(), 0, False
+
+def watch():
+    global peak
+    while not done:
+        peak = max(peak, process.memory_info().rss)
+        time.sleep(0.002)
+
+base = process.memory_info().rss
+thread = threading.Thread(target=watch)
+thread.start()
+sc.attribute(model, x, 1, method="score-cam", layer="layer1.0.conv1", memory=MEMORY)
+done = True
+thread.join()
+print(peak - base)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", [60_000_000, 120_000_000])
+def test_resident_memory_of_a_real_network_stays_below_the_budget(memory):
+    """What the counting cannot see, such as what oneDNN and the allocator keep, is seen by the operating system."""
+    code = RESIDENT.replace("MEMORY", str(memory))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.2 * memory < int(done.stdout) < memory
