@@ -94,6 +94,8 @@ def test_living_counts_what_a_convolution_needs_besides(dtype, expected):
     with Living() as living, torch.no_grad():
         conv(x)
     assert living.peak == expected
+    assert living.weight == conv.weight.nbytes
+    assert living.footprint(2) == Footprint(int(1.1 * expected) // 2, conv.weight.nbytes)
 
 
 class Squaring(nn.Module):
@@ -141,7 +143,7 @@ def test_a_larger_batch_takes_no_more_than_its_images_say():
     many = torch.rand(16, 3, 64, 64)
     with Living() as living:
         network.capture(many, [], gradients=False)
-    assert 0.9 * each < living.peak / 16 <= 1.01 * each
+    assert 0.8 * each < living.peak / 16 < each
 
 
 def ask(room, count, batch, job=None):
@@ -213,13 +215,15 @@ def test_counting_leaves_nothing_behind():
 
 
 RESIDENT = """
-import threading, time, psutil, torch, torchvision
+import ctypes, threading, time, psutil, torch, torchvision
 import saliscope as sc
 
 torch.set_num_threads(1)
 model = sc.Model(torchvision.models.resnet18().eval())
 x = torch.randn(1, 3, 224, 224)
-sc.attribute(model, x, 1, layer="conv1")  # copies are made, kernels chosen
+run = lambda: sc.attribute(model, x, 1, method="score-cam", layer="layer1.0.conv1", memory=MEMORY)
+run()  # copies are made, kernels compiled
+ctypes.CDLL("libc.so.6").malloc_trim(0)
 process, peak, done = psutil.Process(), 0, False
 
 def watch():
@@ -231,7 +235,7 @@ def watch():
 base = process.memory_info().rss
 thread = threading.Thread(target=watch)
 thread.start()
-sc.attribute(model, x, 1, method="score-cam", layer="layer1.0.conv1", memory=MEMORY)
+run()
 done = True
 thread.join()
 print(peak - base)
@@ -239,6 +243,7 @@ print(peak - base)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc to give free memory back")
 @pytest.mark.parametrize("memory", [60_000_000, 120_000_000])
 def test_resident_memory_of_a_real_network_stays_below_the_budget(memory):
     """What the counting cannot see, such as what oneDNN and the allocator keep, is seen by the operating system."""
