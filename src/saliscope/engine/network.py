@@ -151,7 +151,8 @@ class Network:
             few = with_picture(inputs, own[rows.to(own.device)], rows)
             with Living() as living:
                 self.capture(few, [], gradients=False)
-            return Footprint(living.peak // _TRIED)
+            found: Footprint = living.footprint(_TRIED)
+            return found
 
         return self.once(("footprint", tuple(own.shape[1:]), own.dtype, own.device), measured)
 

@@ -131,7 +131,8 @@ def _smoothed(
     def count() -> Footprint:
         with Living() as living:
             take_in([next(copies)])
-        return Footprint(living.peak // batch + 2 * images[0].nbytes)
+        counted = living.footprint(batch)
+        return Footprint(counted.each + 2 * images[0].nbytes, counted.fixed)
 
     room = Room(batch, whole=True)
     asking = any(isinstance(s.method, Asking) for s in specs)  # these fill the memory by themselves
