@@ -144,11 +144,16 @@ def pictures(name: str) -> Tensor:
 
 def kept(net: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
     """What the layer returned in the network's own forward pass, and the logits."""
-    found: list[Any] = []
-    hook = net.get_submodule(layer).register_forward_hook(lambda m, i, o: found.append(o))
+    found: list[Tensor] = []
+
+    def keep(module: nn.Module, given: Any, output: Tensor) -> Tensor:
+        found.append(output)
+        return output.clone()  # what stands behind may work in place
+
+    hook = net.get_submodule(layer).register_forward_hook(keep)
     logits = logits_of(net(x))
     hook.remove()
-    return found[0][0] if isinstance(found[0], tuple) else found[0], logits
+    return found[0], logits
 
 
 def placed(tensor: Tensor, case: Case) -> Tensor:
@@ -202,7 +207,7 @@ def test_every_map(name):
     for method, maps in found.items():
         assert maps.shape == (2, 1, *case.grid), method
         assert maps.isfinite().all(), method
-        if METHODS[method].signed or method in by_hand:
+        if method != "fem":  # of which few cells may have none that stand out
             assert float(maps.flatten(2).std(2).min()) > 0, method
         if method in by_hand:
             scale = float(by_hand[method].abs().max())
@@ -259,7 +264,7 @@ def test_before_a_layer_norm_gradient_times_activation_is_rounding():
         a, logits = kept(net, layer, x)
         (g,) = torch.autograd.grad(logits[:, 1].sum(), a)
         found = sc.attribute(net, x, 1, method="hires-cam", layer=layer, relu=False)
-        share = float(found.abs().max() / (g * a).abs().sum(2).max())
+        share = float(found.abs().max() / (g * a).abs().sum(2).max().detach())
         assert (share < 1e-3) is empty
 
 
