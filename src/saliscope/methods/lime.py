@@ -29,6 +29,8 @@ class LIME(Coalitions):
     passes: ClassVar = "1 forward for each sample (1,000 with the defaults)"
     paper: ClassVar = "Ribeiro, Singh, Guestrin 2016, eq. 2"
     equation: ClassVar = "argmin over β₀, β of Σ exp(-D(z)²/σ²) (y(z) - β₀ - βᵀz)² + λ|β|²"
+    use: ClassVar = "regions that follow the picture, from answers alone"
+    avoid: ClassVar = "scores that do not add up over segments; the kernel's width decides much"
 
     samples: int = 1000
     distance: Literal["cosine", "l2"] = "cosine"
