@@ -88,6 +88,7 @@ def test_uniform_baselines_in_the_mean(batch):
 
 
 def test_all_targets_share_the_passes(nets, batch, monkeypatch):
+    monkeypatch.setattr(Question, "at_once", lambda self: 32)
     seen = []
     plain = Network.capture
     monkeypatch.setattr(Network, "capture", lambda self, x, *a, **k: seen.append(len(x)) or plain(self, x, *a, **k))  # fmt: skip

@@ -41,8 +41,8 @@ class ExtremalPerturbation(Asking):
     passes: ClassVar = "1 forward + 1 backward for each iteration and area (300 with the defaults)"
     paper: ClassVar = "Fong, Patrick, Vedaldi 2019, eq. 4"
     equation: ClassVar = "M = argmax over smooth m of y(m ⊗ I) - λ |vecsort(m) - r_a|²"
-    use: ClassVar = "the smallest region of a given size that keeps the score high"
-    avoid: ClassVar = "several areas of evidence of unknown size; quick looks"
+    use: ClassVar = "which tenth of the picture is enough for the score"
+    avoid: ClassVar = "speed; a picture of everything that matters: it shows the best region of one size, often in pieces"
 
     areas: str = "0.1"
     game: Literal["preserve", "delete"] = "preserve"

@@ -41,8 +41,8 @@ class GradientSHAP(Asking):
     passes: ClassVar = "1 forward + 1 backward for each sample (50 with the defaults)"
     paper: ClassVar = "Lundberg and Lee 2017; Erion et al. 2021, eq. 3"
     equation: ClassVar = "M = E over x', α ~ U(0,1) of (x - x') ⊙ ∂y/∂x at x' + α(x - x')"
-    use: ClassVar = "shares of the score against many baselines at once, from gradients alone"
-    avoid: ClassVar = "one pass; a baseline that nobody would call absence"
+    use: ClassVar = "a share of the score for each pixel, with no single baseline to choose"
+    avoid: ClassVar = "a smooth picture; what is right depends on the baselines"
 
     samples: int = 50
     baseline: Literal["uniform", "grey", "mean", "black", "white", "blur"] = "uniform"

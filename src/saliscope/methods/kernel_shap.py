@@ -30,8 +30,8 @@ class KernelSHAP(Coalitions):
     passes: ClassVar = "1 forward for each coalition (1,024 with the defaults)"
     paper: ClassVar = "Lundberg and Lee 2017, theorem 2"
     equation: ClassVar = "argmin over φ, Σφ = y(1) - y(0), of Σ π(z) (y(z) - y(0) - φᵀz)²,  π = (S-1) / (C(S,|z|) |z| (S-|z|))"  # fmt: skip
-    use: ClassVar = "fair shares of the score among pieces of the image, which add up to it"
-    avoid: ClassVar = "many pieces and few samples; a baseline that nobody would call absence"
+    use: ClassVar = "a fair share of the score for each region; the shares add up"
+    avoid: ClassVar = "more than some tens of segments: it is noisy there"
 
     samples: int = 1024
 

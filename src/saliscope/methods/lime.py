@@ -29,8 +29,8 @@ class LIME(Coalitions):
     passes: ClassVar = "1 forward for each sample (1,000 with the defaults)"
     paper: ClassVar = "Ribeiro, Singh, Guestrin 2016, eq. 2"
     equation: ClassVar = "argmin over β₀, β of Σ exp(-D(z)²/σ²) (y(z) - β₀ - βᵀz)² + λ|β|²"
-    use: ClassVar = "an explanation in pieces that people can name"
-    avoid: ClassVar = "exact numbers: pieces, samples and kernel decide much of it"
+    use: ClassVar = "regions that follow the picture, from answers alone"
+    avoid: ClassVar = "scores that do not add up over segments; the kernel's width decides much"
 
     samples: int = 1000
     distance: Literal["cosine", "l2"] = "cosine"

@@ -35,8 +35,8 @@ class Occlusion(Asking):
     passes: ClassVar = "1 forward + 1 for each window (about 100 with the defaults)"
     paper: ClassVar = "Zeiler and Fergus 2014, section 4.2"
     equation: ClassVar = "M(u) = mean over windows W ∋ u of y(I) - y(I with W filled)"
-    use: ClassVar = "the plainest test there is: cover a place, watch the score"
-    avoid: ClassVar = "evidence that is spread or doubled, so that no single patch matters"
+    use: ClassVar = "the plainest question there is, with no assumption about the network"
+    avoid: ClassVar = "evidence spread over more than a patch: no single window removes it"
 
     patch: float = 0.2
     stride: float = 0.1

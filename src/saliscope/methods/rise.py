@@ -40,10 +40,8 @@ class RISE(Asking):
     passes: ClassVar = "1 forward for each mask (4,000 with the defaults)"
     paper: ClassVar = "Petsiuk, Das, Saenko 2018, eq. 6"
     equation: ClassVar = "M = 1/(N p) Σᵢ (y(I ⊙ mᵢ) - ȳ) mᵢ"
-    use: ClassVar = "a black box: any network that answers, no gradient, no layer"
-    avoid: ClassVar = (
-        "small evidence, and little time: thousands of passes, and noise that falls with their root"
-    )
+    use: ClassVar = "evidence of any shape, from answers alone"
+    avoid: ClassVar = "few passes: it is noisy below some hundreds of masks"
 
     masks: int = 4000
     cells: int = 7
