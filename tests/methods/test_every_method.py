@@ -66,7 +66,7 @@ def test_all_together_as_each_alone(gap, batch):
             (one,) = map_batch(network, batch[i : i + 1], [parse_method(spec)], target=targets[i : i + 1]).signed  # fmt: skip
             scale = float(maps[i].abs().max())
             torch.testing.assert_close(one[0] / scale, maps[i] / scale, rtol=0, atol=2e-5, msg=spec)
-        if not METHODS[spec.partition("@")[0]].class_discriminative:
+        if not METHODS[parse_method(spec).method.name].class_discriminative:
             assert torch.equal(maps[:, 0], maps[:, 1])
         else:
             assert not torch.equal(maps[0, 0], maps[0, 1])

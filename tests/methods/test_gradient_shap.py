@@ -8,9 +8,9 @@ from torch import nn
 import saliscope as sc
 from saliscope.engine import Network
 from saliscope.methods import GradientSHAP
-from saliscope.methods.channels import combine_channels
 from saliscope.methods.fills import filled
 from saliscope.methods.noise import own_generator
+from saliscope.methods.pixels import one_map
 from saliscope.methods.question import Question
 
 TARGETS = torch.tensor([[0, 3], [2, 2], [4, 1]])
@@ -116,9 +116,9 @@ def test_seeds(nets, batch):
 
 def test_channels():
     maps = torch.tensor([[[[1.0, -3.0]], [[-2.0, 2.0]]]])
-    assert combine_channels(maps, "sum").tolist() == [[[-1.0, -1.0]]]
-    assert combine_channels(maps, "absmax").tolist() == [[[2.0, 3.0]]]
-    assert torch.equal(combine_channels(maps, "keep"), maps)
+    assert one_map(maps, "sum").tolist() == [[[-1.0, -1.0]]]
+    assert one_map(maps, "absmax").tolist() == [[[2.0, 3.0]]]
+    assert torch.equal(one_map(maps, "keep"), maps)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saliscope.engine import BatchTarget, Head
-from saliscope.methods.base import Asking
+from saliscope.methods.base import Asking, weighted_sum
 from saliscope.methods.layers import average_by_target
 from saliscope.methods.question import Question
 
@@ -65,7 +65,7 @@ class AblationCAM(Asking):
             drops = _asked_drops(question, layer, scores)
         if self.relative:
             drops = drops / scores.abs().masked_fill(scores == 0, float("nan"))[:, None]
-        return torch.einsum("bck,bchw->bkhw", drops, a.float())
+        return weighted_sum(drops.transpose(1, 2), a)
 
 
 def _asked_drops(question: Question, layer: str, scores: Tensor) -> Tensor:

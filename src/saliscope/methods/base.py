@@ -224,9 +224,12 @@ def needed(value: Tensor | None, what: str, method: Method | None = None) -> Ten
 
 
 def weighted_sum(weights: Tensor, activation: Tensor) -> Tensor:
-    """sum_k w_k A^k: channel weights (B, C) over a grid (B, C, h, w), giving (B, h, w), in float32."""
+    """sum_k w_k A^k: channel weights (B, C) or (B, K, C) over a grid (B, C, h, w), giving (B, h, w) or (B, K, h, w).
+
+    In float32, whatever precision the caller's autocast asks for.
+    """
     with torch.autocast(activation.device.type, enabled=False):
-        return torch.einsum("bc,bchw->bhw", weights.float(), activation.float())
+        return torch.einsum("b...c,bchw->b...hw", weights.float(), activation.float())
 
 
 def _text(value: object) -> str:

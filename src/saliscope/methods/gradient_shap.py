@@ -12,9 +12,9 @@ from torch import Tensor
 from saliscope.engine import PIXELS, Capture
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
-from saliscope.methods.channels import Channels, combine_channels
 from saliscope.methods.fills import filled
 from saliscope.methods.noise import own_generator
+from saliscope.methods.pixels import Channels, Pixelwise
 from saliscope.methods.question import Question
 
 __all__ = ["GradientSHAP"]
@@ -23,7 +23,7 @@ _GRAPH = 4  # times the memory of a pass that is not differentiated, by a cautio
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientSHAP(Asking):
+class GradientSHAP(Pixelwise, Asking):
     """Expected gradients: the mean over samples of (x - x') times the gradient at a random point between x' and x.
 
     x' is a baseline. "uniform" draws each of its values between the channel's darkest and lightest of the image, a new
@@ -72,7 +72,7 @@ class GradientSHAP(Asking):
                 for k, slopes in enumerate(_slopes(seen, question.scores(seen, rows))):
                     share = ways.double() * slopes.reshape(ways.shape)
                     total[first : first + len(some), k] += share.sum(0)
-        return combine_channels(total / self.samples, self.channels).float()
+        return self.shown((total / self.samples).float())
 
     def _drawn(self, images: Tensor, together: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield x - x' and the points between, (v, b, C, H, W) each, of up to `together` samples at a time."""

@@ -183,6 +183,9 @@ class Question:
         for k, target in enumerate(self.targets):
             scores = target.scores(capture.output, capture.logits, rows)
             last = k == len(self.targets) - 1
-            gradients = capture.gradients(scores, layers=layers, last=last)
+            with torch.autocast(
+                scores.device.type, enabled=False
+            ):  # it would round on the way back
+                gradients = capture.gradients(scores, layers=layers, last=last)
             found.append({name: g.float() for name, g in gradients.items()})
         return found

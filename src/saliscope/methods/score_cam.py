@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliscope.errors import MethodError
-from saliscope.methods.base import Asking
+from saliscope.methods.base import Asking, weighted_sum
 from saliscope.methods.layers import average_by_target
 from saliscope.methods.question import Question
 
@@ -62,7 +62,7 @@ class _Masking(Asking):
         mean = scores.view(len(a), self.rounds, channels, -1).mean(1)
         weights = mean.masked_fill(~varied[..., None], float("-inf")).softmax(1)
         weights = weights.masked_fill(~varied[..., None], 0.0)  # also where no channel varies
-        return torch.einsum("bck,bchw->bkhw", weights, a)
+        return weighted_sum(weights.transpose(1, 2), a)
 
 
 @dataclass(frozen=True, kw_only=True)
