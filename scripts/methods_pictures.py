@@ -22,7 +22,8 @@ def main() -> None:
     for old in FOLDER.glob("*.jpg"):
         old.unlink()
     for found in every.found:
-        pictures = [Image.fromarray(photo.pixels), found.explanation.overlay()]
+        rule = "percentile" if found.explanation.per_pixel else "min-max"
+        pictures = [Image.fromarray(photo.pixels), found.explanation.overlay(normalise=rule)]
         sheet = Image.new("RGB", (2 * SIDE + 8, SIDE), "white")
         for place, picture in enumerate(pictures):
             sheet.paste(

@@ -89,6 +89,11 @@ class Explanation:
         return f"{name}@{self.layer}{colon}{options}" if self.layer else self.method
 
     @property
+    def per_pixel(self) -> bool:
+        """Whether the map has a value for each pixel of the network's input, not for the cells of a layer."""
+        return self.map.shape == tuple(self.frame.size)
+
+    @property
     def range(self) -> tuple[float, float]:
         """The smallest and the largest value of the raw map; NaN where it is not finite."""
         return float(self.map.min()), float(self.map.max())
@@ -103,7 +108,7 @@ class Explanation:
     def heatmap(self, normalise: NormaliseRule = "min-max") -> NDArray[np.float32]:
         """Bring the map to the image, then normalise it: float32 (H, W) in [0, 1], NaN where a crop never saw.
 
-        `normalise` is "min-max", "max" or "none" (signed, as it is). A constant map has no heat: zeros. Raises
+        `normalise` is "min-max", "max", "percentile" or "none" (signed, as it is). A constant map has no heat: zeros. Raises
         `OptionError` for another rule.
         """
         return rescale(self.signed(), normalise)

@@ -106,3 +106,20 @@ def test_all_unseen_stays_unseen():
 def test_an_unknown_rule_is_refused():
     with pytest.raises(OptionError, match='normalisation "minmax" is unknown; nearest: "min-max"'):
         normalise(np.zeros((2, 2)), "minmax")
+
+
+def test_the_percentile_rule_in_loops(random=np.random.default_rng(3)):
+    heat = random.normal(size=(13, 17)).astype(np.float32) ** 3
+    heat[0, 0], heat[1, 1] = 900, np.nan
+    positive = sorted(v for v in heat.ravel().tolist() if v > 0)
+    place = 0.99 * (len(positive) - 1)
+    below = int(place)
+    p = positive[below] + (place - below) * (positive[below + 1] - positive[below])
+    found = normalise(heat, "percentile")
+    for (y, x), value in np.ndenumerate(heat):
+        if np.isnan(value):
+            assert np.isnan(found[y, x])
+        else:
+            assert found[y, x] == pytest.approx(min(max(float(value), 0.0) / p, 1.0), rel=1e-6)
+    assert normalise(np.array([-1.0, 0.0]), "percentile").tolist() == [0.0, 0.0]
+    assert normalise(np.array([np.inf, 2.0]), "percentile").tolist() == [1.0, 1.0]

@@ -62,7 +62,7 @@ def explain(
         str, Parameter(help="how a heatmap becomes a box; `saliscope info` lists them")
     ] = "yang2025",
     normalise: Annotated[
-        Literal["min-max", "max"], Parameter(help="how a map becomes a heatmap")
+        Literal["min-max", "max", "percentile"], Parameter(help="how a map becomes a heatmap")
     ] = "min-max",
     colormap: Annotated[
         str, Parameter(help="a matplotlib colour map, e.g. inferno, jet")

@@ -72,7 +72,7 @@ def _facts() -> dict[str, Any]:
         "weights (torch)": hub,
         "weights (timm, hf)": hugging,
         "protocols": list(PROTOCOLS),
-        "normalisations": ["min-max", "max", "none"],
+        "normalisations": ["min-max", "max", "percentile", "none"],
     }
 
 

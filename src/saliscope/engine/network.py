@@ -149,7 +149,7 @@ class Network:
         def measured() -> Footprint:
             rows = torch.zeros(_TRIED, dtype=torch.long)
             few = with_picture(inputs, own[rows.to(own.device)], rows)
-            with Living() as living:
+            with uncounted(), Living() as living:
                 self.capture(few, [], gradients=False)
             found: Footprint = living.footprint(_TRIED)
             return found
@@ -159,8 +159,7 @@ class Network:
     def once(self, key: Hashable, find: Callable[[], T]) -> T:
         """What `find` returns, found once for the life of this copy."""
         if key not in self._found:
-            with uncounted():
-                self._found[key] = find()
+            self._found[key] = find()
         found: T = self._found[key]
         return found
 

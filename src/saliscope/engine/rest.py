@@ -13,6 +13,7 @@ from saliscope.engine.footprint import Footprint, Living
 from saliscope.engine.grid import as_grid, first_tensor, with_first_tensor
 from saliscope.engine.inputs import picture, with_picture
 from saliscope.engine.space import Space
+from saliscope.engine.tally import uncounted
 from saliscope.errors import LayerError
 
 if TYPE_CHECKING:
@@ -88,7 +89,12 @@ def rest_of(network: Network, inputs: Any, layer: str, grid: Tensor) -> Rest:
     own = picture(inputs)
     shape = None if own is None else (tuple(own.shape), own.dtype, own.device)
     key = ("rest", layer, shape, tuple(grid.shape), grid.dtype)
-    return network.once(key, lambda: _find(network, inputs, layer, grid))
+
+    def find() -> Rest:
+        with uncounted():
+            return _find(network, inputs, layer, grid)
+
+    return network.once(key, find)
 
 
 def _find(network: Network, inputs: Any, layer: str, grid: Tensor) -> Rest:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NormaliseRule", "normalise"]
 
-NormaliseRule = Literal["min-max", "max", "none"]
+NormaliseRule = Literal["min-max", "max", "percentile", "none"]
 """How a heatmap is brought to [0, 1]; each is defined in `normalise`."""
 
 
@@ -21,7 +21,8 @@ def normalise(heat: NDArray[np.floating], rule: NormaliseRule = "min-max") -> ND
     """Bring an array of any shape to [0, 1] by a named rule; float32, a copy.
 
     `min-max` is `(h - min) / (max - min)`, zeros where all values are equal (`is_constant`). `max` cuts negative values to 0 and divides by
-    the maximum, zeros where nothing is positive. `none` keeps the values. Minimum and maximum are those of the finite
+    the maximum, zeros where nothing is positive. `percentile` does the same with the 99th percentile of the positive values and
+    cuts what is above it to 1: for maps of single pixels, whose few largest would leave the rest dark. `none` keeps the values. Minimum and maximum are those of the finite
     values; NaN (a pixel the network never saw) stays NaN. No epsilon: a positive factor changes nothing, from 1e-45 to 3e38.
     Raises `OptionError` for an unknown rule.
 
@@ -29,6 +30,8 @@ def normalise(heat: NDArray[np.floating], rule: NormaliseRule = "min-max") -> ND
     [0.0, 0.25, 1.0]
     >>> normalise(np.array([-1.0, 0.0, 3.0]), "max").tolist()
     [0.0, 0.0, 1.0]
+    >>> normalise(np.array([-1.0, 1.0, 1.0, 1.0, 50.0]), "percentile").round(2).tolist()
+    [0.0, 0.02, 0.02, 0.02, 1.0]
     """
     if rule not in get_args(NormaliseRule):
         raise OptionError(
@@ -39,11 +42,14 @@ def normalise(heat: NDArray[np.floating], rule: NormaliseRule = "min-max") -> ND
     # In float64 no float32 difference overflows and no quotient of subnormal numbers loses digits.
     wide = np.array(heat, np.float64)
     low, high = finite_range(wide)
-    if rule == "max":
+    if rule in ("max", "percentile"):
         low = 0.0
         np.maximum(wide, 0.0, out=wide)  # keeps NaN
     if not high > low or (rule == "min-max" and is_constant(low, high)):
         return np.where(np.isnan(wide), np.nan, 0.0).astype(np.float32)
+    if rule == "percentile":
+        high = float(np.percentile(wide[(wide > 0) & np.isfinite(wide)], 99))
+        np.minimum(wide, high, out=wide)
     if low != 0.0:
         wide -= low
     wide /= high - low

@@ -58,8 +58,8 @@ _HEAD = """# Methods
 One entry a method: its formula, a picture, when to use it and when not. The formulas in full, with what was left open by a paper, are in [formulas](formulas.md).
 This page is what `saliscope methods --markdown` prints. Every method also takes `smooth=N` (the mean over N noisy copies of the image), `noise=0.15` and `seed=0`.
 
-The pictures: one critter, a round-eared thistle, whose evidence are its ears, its horn and its collar; the network is critternet, the layer the recommended one. Two
-methods that look alike are not therefore equally true: see [results](results.md).
+The pictures: one critter, a round-eared thistle, whose evidence are its ears, its horn and its collar; the network is critternet, the layer the recommended one. Maps of
+layers are drawn from their minimum to their maximum, maps of pixels from 0 to their 99th percentile. Two methods that look alike are not therefore equally true: see [results](results.md).
 """
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from saliscope.boxes import Box, best_iou
+from saliscope.localization import NormaliseRule
 from saliscope.pictures import COLORMAP, TRUTH_COLOUR
 from saliscope.report.page import ALERT, INK, LINE, RULE, SOFT, Page, wrapped
 from saliscope.report.parts import Heading, View, fit, stamp_status
@@ -69,7 +70,8 @@ def _draw_family(
     for index, found in enumerate(group):
         row, place = divmod(index, _ACROSS)
         left, upper = _MARGIN + place * (_COLUMN + _GAP), top + sum(rows[:row])
-        pixels = View.of(found.explanation, "min-max").blended(alpha, colormap)
+        rule: NormaliseRule = "percentile" if found.explanation.per_pixel else "min-max"
+        pixels = View.of(found.explanation, rule).blended(alpha, colormap)
         axes = page.picture(left, upper, cell, pixels, source=found.explanation.photo.pixels.shape)
         stamp_status(axes, found.explanation.status)
         for box in every.truth:
