@@ -6,6 +6,7 @@ from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, input_size, picture, with_picture
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
+from saliscope.engine.seeding import own_generator
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.survey import LayerFacts, Survey, survey
 from saliscope.engine.tally import Tally, tallied
@@ -41,6 +42,7 @@ __all__ = [
     "class_scores",
     "function_scores",
     "input_size",
+    "own_generator",
     "picture",
     "prepare",
     "shadow",
