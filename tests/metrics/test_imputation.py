@@ -156,6 +156,15 @@ def test_any_number_of_channels_and_any_scale():
     np.testing.assert_allclose(fill(image + 100, missing) - 100, base, atol=1e-4)
 
 
+def test_a_faint_image_beside_a_bright_one_is_as_exact():
+    image, missing = scene(4, (20, 21), "blob", 0.7)
+    together = torch.from_numpy(np.stack([image * 1e-3, image * 1e3]))
+    found = impute(together, torch.from_numpy(np.stack([missing, missing]))).numpy()
+    exact = twin(image, missing)
+    np.testing.assert_allclose(found[0] * 1e3, exact, atol=2e-5)
+    np.testing.assert_allclose(found[1] / 1e3, exact, atol=2e-5)
+
+
 def test_what_lies_in_the_hole_does_not_matter():
     image, missing = scene(5, (20, 21), "blob", 0.5)
     other = image.copy()
@@ -183,6 +192,9 @@ def test_what_is_refused():
     images = torch.zeros(2, 3, 4, 5)
     with pytest.raises(DataError, match=r"masks \(P, H, W\); got \(2, 3, 4, 5\) and \(2, 4, 4\)"):
         impute(images, torch.zeros(2, 4, 4, dtype=torch.bool))
+    images[0, 0, 0, 0] = math.nan
+    with pytest.raises(DataError, match=r"a known pixel is NaN or infinite.*give finite images"):
+        impute(images, torch.zeros(2, 4, 5, dtype=torch.bool))
     image, missing = scene(8, (32, 32), "blob", 0.5)
     for tolerance in (1e-7, 0.0, 1.0, math.nan):
         with pytest.raises(OptionError, match=r"from 1e-06 \(float32\) up to 1; got"):

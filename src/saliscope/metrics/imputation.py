@@ -29,11 +29,11 @@ def impute(
     `images` is (P, C, H, W), `missing` bool (P, H, W), one mask an image. Each missing pixel equals the mean of its up to
     eight neighbours, those at an edge weighing 1/6 and at a corner 1/12, renormalised at the borders of the image (Rong et
     al. 2022, section 4.2), so that planes and constants come back exactly. float32 (P, C, H, W), right to `tolerance` times
-    the range of the known pixels' values; known pixels keep their values to the bit. NaN at known pixels spreads.
+    the range of the known pixels' values; known pixels keep their values to the bit, and what lies in the hole does not matter.
 
     Multiplied by its sum of weights, each row of the system is that of a symmetric positive definite one, which conjugate
     gradients solve, preconditioned by a multigrid cycle; all channels and `at_once` masks go through the same convolutions.
-    Raises `DataError` where sizes differ, or nothing is left to fill in from, `OptionError` for a tolerance below 1e-6.
+    Raises `DataError` where sizes differ, a known value is not finite or nothing is left to fill in from, `OptionError` for a tolerance below 1e-6.
 
     >>> ramp = torch.arange(25.0).reshape(1, 1, 5, 5)
     >>> hole = torch.zeros(1, 5, 5, dtype=torch.bool)
@@ -54,6 +54,8 @@ def impute(
         raise DataError(
             "all pixels of an image are missing, and nothing is left to fill in from: remove a smaller share"
         )
+    if not (torch.isfinite(images) | missing.unsqueeze(1)).all():
+        raise DataError("a known pixel is NaN or infinite, and would spread: give finite images")
     filled = images.float().clone()
     at_once = at_once or _at_once(images)
     hard_first = counts.argsort(descending=True)[: int((counts > 0).sum())]
@@ -75,19 +77,20 @@ def _solve(images: Tensor, missing: Tensor, tolerance: float) -> Tensor:
     known = ~missing.unsqueeze(1)
     total = known.flatten(1).sum(1).view(-1, 1, 1, 1)
     middle = torch.where(known, images, 0.0).sum((2, 3), keepdim=True) / total
+    around = torch.where(known, images - middle, 0.0)
+    width = (around.flatten(1).amax(1) - around.flatten(1).amin(1)).view(-1, 1, 1, 1)
+    width = torch.where(width > 0, width, 1.0)
+    around = _laid_out(around / width)
     level = _Level.of(missing, images.shape[1])
-    around = _laid_out(torch.where(known, images - middle, 0.0))
-    low, high = _flat(around).aminmax()
-    enough = tolerance * 2 * float(high - low)
     residual = level.apply(around) * -level.mask
     change, direction = torch.zeros_like(residual), torch.zeros_like(residual)
     before = 1.0
     for _ in range(_LIMIT):
         step = level.cycle(residual)
         low, high = _flat(step).aminmax()
-        if not max(-float(low), float(high)) > enough:  # the cycle nearly inverts the system
+        if max(-float(low), float(high)) <= 2 * tolerance:  # the cycle nearly inverts the system
             change += step
-            found = change.reshape(images.shape) + middle
+            found = change.reshape(images.shape) * width + middle
             return torch.where(known, images, found)
         along = _dot(residual, step)
         direction.mul_(along / before).add_(step)
