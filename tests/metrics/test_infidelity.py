@@ -1,0 +1,139 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from captum.metrics import infidelity as captum_infidelity
+
+from saliscope.errors import DataError, OptionError
+from saliscope.metrics.infidelity import infidelity, infidelity_scores, perturbations
+
+
+def test_known_answers():
+    w = np.array([1.0, -2.0, 3.0])
+    noise = np.random.default_rng(0).normal(size=(200_000, 3))
+    drops = noise @ w
+    assert infidelity(noise @ w, drops) == pytest.approx(0, abs=1e-12)
+    assert infidelity(noise @ w, drops, scaled=False) == pytest.approx(0, abs=1e-12)
+    assert infidelity(np.zeros(200_000), drops) == pytest.approx(14, rel=0.02)
+    assert infidelity(2 * noise @ w, drops) == pytest.approx(0, abs=1e-12)
+    assert infidelity(2 * noise @ w, drops, scaled=False) == pytest.approx(14, rel=0.02)
+
+
+def test_the_best_beta_is_the_best():
+    p, d = np.random.default_rng(1).normal(size=(2, 50))
+    best = infidelity(p, d)
+    for beta in np.linspace(-2, 2, 81):
+        assert best <= infidelity(beta * p, d, scaled=False) + 1e-12
+    assert infidelity(7 * p, d) == pytest.approx(best)
+
+
+def test_undefined():
+    assert math.isnan(infidelity([], []))
+    assert math.isnan(infidelity([1.0, math.nan], [1.0, 2.0]))
+    with pytest.raises(DataError, match=r"both \(n,\); got \(2,\) and \(3,\)"):
+        infidelity([1, 2], [1, 2, 3])
+
+
+def scene():
+    random = torch.Generator().manual_seed(7)
+    images = torch.randn(2, 3, 8, 9, generator=random)
+    maps = torch.randn(3, 2, 8, 9, generator=random)
+    weights = torch.randn(3 * 8 * 9, 2, generator=random) / 8
+    return images, maps, lambda p: (p.flatten(1) @ weights).tanh()
+
+
+OPTIONS = {"kind": "squares", "sides": (1, 4), "ground": "mean", "seed": 5}
+
+
+@pytest.mark.parametrize("options", [OPTIONS, {"kind": "noise", "level": 0.3}])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_equals_captum_on_the_same_perturbations(asked, options, scaled):
+    images, maps, function = scene()
+    found = infidelity_scores(
+        asked(function, 2), images, maps, samples=12, scaled=scaled, **options
+    )
+    taken = torch.stack([perturbations(images, i, **options) for i in range(12)], 1)
+
+    def perturb(inputs):
+        flat = taken.flatten(0, 1)
+        return flat, inputs - flat
+
+    for m in range(3):
+        heat = maps[m].unsqueeze(1).expand_as(images)
+        for k in range(2):
+            theirs = captum_infidelity(
+                function, perturb, images, heat, target=k, n_perturb_samples=12, normalize=scaled
+            )
+            np.testing.assert_allclose(found[m, :, k].numpy(), theirs.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_against_loops(asked):
+    images, maps, function = scene()
+    found = infidelity_scores(asked(function, 2), images, maps, samples=9, **OPTIONS)
+    for m, b, k in [(0, 0, 0), (2, 1, 1)]:
+        p, d = [], []
+        for i in range(9):
+            taken = perturbations(images, i, **OPTIONS)[b]
+            total = 0.0
+            for y in range(8):
+                for x in range(9):
+                    total += float(maps[m, b, y, x]) * sum(float(taken[c, y, x]) for c in range(3))
+            p.append(total)
+            whole, less = function(images[b : b + 1]), function(images[b : b + 1] - taken)
+            d.append(float(whole[0, k] - less[0, k]))
+        beta = sum(u * v for u, v in zip(p, d, strict=True)) / sum(u * u for u in p)
+        expected = sum((beta * u - v) ** 2 for u, v in zip(p, d, strict=True)) / 9
+        assert found[m, b, k].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_all_maps_share_the_pictures(asked):
+    images, maps, function = scene()
+    question = asked(function, 2)
+    infidelity_scores(question, images, maps, samples=10, **OPTIONS)
+    assert question.pictures == 2 * 11
+
+
+def test_a_batch_equals_its_images_and_a_seed_itself(asked):
+    images, maps, function = scene()
+    whole = infidelity_scores(asked(function, 2), images, maps, samples=6, **OPTIONS)
+    alone = infidelity_scores(asked(function, 1), images[1:], maps[:, 1:], samples=6, **OPTIONS)
+    torch.testing.assert_close(alone[:, 0], whole[:, 1])
+    other = {**OPTIONS, "seed": 6}
+    assert not torch.allclose(
+        infidelity_scores(asked(function, 2), images, maps, samples=6, **other), whole
+    )
+
+
+def test_squares_lie_everywhere_and_hold_the_substrate():
+    images = torch.randn(1, 3, 6, 7)
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.1, 0.4)
+    seen = torch.zeros(6, 7)
+    for i in range(120):
+        taken = perturbations(images, i, sides=(1, 3), mean=mean, std=std)
+        changed = (taken != 0).any(1)[0]
+        rows, columns = changed.any(1).sum(), changed.any(0).sum()
+        assert rows == columns
+        assert 1 <= rows <= 3
+        assert changed.sum() == rows * columns
+        black = (images - taken)[0, :, changed]
+        s, m = (torch.tensor(v).view(3, 1) for v in (std, mean))
+        torch.testing.assert_close(black * s + m, torch.zeros_like(black), atol=1e-6, rtol=0)
+        seen += changed
+    assert (seen > 0).all()
+
+
+def test_a_map_without_a_value_everywhere_is_undefined(asked):
+    images, maps, function = scene()
+    maps[1, 0, 2, 2] = math.inf
+    found = infidelity_scores(asked(function, 2), images, maps, samples=4, **OPTIONS)
+    assert found.isnan().all(-1).tolist() == [[False, False], [True, False], [False, False]]
+
+
+def test_what_is_refused():
+    images, _, _ = scene()
+    with pytest.raises(OptionError, match=r'perturbation "square" is unknown; nearest: "squares"'):
+        perturbations(images, 0, kind="square")
+    for sides in [(0, 3), (4, 3), (1, 9)]:
+        with pytest.raises(OptionError, match=r"sides from 1 to 8 here, the shorter first; got"):
+            perturbations(images, 0, sides=sides, ground="mean")
