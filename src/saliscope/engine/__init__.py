@@ -17,6 +17,7 @@ from saliscope.engine.rest import Answer, Rest, rest_of
 from saliscope.engine.room import Room
 from saliscope.engine.rule_functions import divided, refuse_unseen
 from saliscope.engine.rules import ReluRule, relu_rule
+from saliscope.engine.seeding import own_generator
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.space import Space
 from saliscope.engine.survey import LayerFacts, Survey, survey
@@ -75,6 +76,7 @@ __all__ = [
     "make_budget",
     "memory_in_bytes",
     "out_of_memory",
+    "own_generator",
     "picture",
     "prepare",
     "refuse_unseen",

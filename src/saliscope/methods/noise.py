@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from saliscope.engine import own_generator
+
 __all__ = ["Moments", "noisy_copies", "own_generator"]
-
-
-def own_generator(image: Tensor, seed: int) -> torch.Generator:
-    """A generator on the CPU seeded by `seed` and by the content of one image (C, H, W), float32."""
-    start = zlib.crc32(str(seed).encode())
-    content = zlib.crc32(image.detach().cpu().contiguous().numpy().tobytes(), start)
-    return torch.Generator().manual_seed(content)  # it reads 32 bits and no more
 
 
 def noisy_copies(images: Tensor, count: int, *, level: float, seed: int) -> Iterator[Tensor]:
