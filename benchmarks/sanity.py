@@ -3,7 +3,7 @@
 Cascading randomisation (Adebayo et al. 2018) of critternet on critters, or another network on other data: similarity of
 each method's map, on the images of COUNT (20), with its map after the stages from the top down have forgotten, three seeds.
 The class is the one the untouched network predicts. Intervals are at 95 %, over images. The verdict is that of
-`sanity_verdict` on the ranks of |M|, once everything has forgotten. `--depth N` groups layers by N parts of their names;
+`sanity_verdict`: below one half, maps lose their likeness faster than the network its stages. `--depth N` groups layers by N parts of their names;
 `--independent` lets one stage forget at a time; `--json FILE` writes all similarities.
 
 A method is written as everywhere, `grad-cam@layer4:relu=false`; without a layer it reads the recommended one of the network.
@@ -30,11 +30,11 @@ from saliscope.methods import parse_method
 from saliscope.metrics import (
     ClassExplainer,
     RandomisationCurve,
+    lasting,
     random_logit,
     randomisation_curve,
     sanity_verdict,
     stages,
-    surviving,
 )
 from saliscope.models import Model, logits_of
 from saliscope.stats import mean_interval
@@ -66,9 +66,9 @@ def over_images(values: np.ndarray) -> Any:
 
 def report(method: str, curve: RandomisationCurve, other: Any, seconds: float) -> str:
     alike = curve.values["spearman-abs"]
-    left = mean_interval(surviving(alike[-1], curve.chance["spearman-abs"]), replicates=DRAWN)
-    verdict = sanity_verdict(left.low, left.high)
-    print(f"\n{method}: {verdict}; {left} of the likeness above chance is left; {seconds:.0f} s")
+    left = mean_interval(lasting(alike, curve.chance["spearman-abs"]), replicates=DRAWN)
+    verdict = sanity_verdict(left.low, left.high) if curve.how == "cascading" else "no verdict"
+    print(f"\n{method}: {verdict}; lasting {left}; {seconds:.0f} s")
     print("| what has forgotten | " + " | ".join(curve.values) + " | undefined |")
     print("|---" * (len(curve.values) + 2) + "|")
     for row, stage in enumerate(curve.stages):

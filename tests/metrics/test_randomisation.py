@@ -15,6 +15,7 @@ from saliscope.errors import DataError, OptionError, TargetError
 from saliscope.metrics import randomisation
 from saliscope.metrics.randomisation import (
     chance_similarity,
+    lasting,
     random_logit,
     randomisation_curve,
     randomised,
@@ -233,8 +234,26 @@ def test_what_survives():
     assert found[:3] == pytest.approx([1, 0.125, 0.5])
     assert math.isnan(found[3])
     assert surviving(np.array([[0.2], [0.2]]), np.array([0.2])) == pytest.approx([0])
-    for hopeless in (np.array([np.nan]), np.array([1.0])):
+    for hopeless in (np.full(4, np.nan), np.ones(4)):
         assert np.isnan(surviving(alike, hopeless)).all()
+
+
+def test_what_lasts():
+    chance = np.array([0.5, 0.5, 0.5])
+    at = np.linspace(
+        1, 0, 101
+    )  # the share above chance, from the unchanged network to the last stage
+    shares = np.stack([np.ones(101), at, np.where(at > 0.9, at, 0)], axis=1)
+    curve = np.repeat((0.5 + 0.5 * shares)[:, None], 2, axis=1)
+    curve[60:, :, 2] = -1  # less than nothing does not make up for anything
+    assert lasting(curve, chance) == pytest.approx([1, 0.495, np.sum(at[1:10]) / 100])
+    curve[3:, 0, 0] = np.nan  # one seed is enough
+    assert lasting(curve, chance)[0] == pytest.approx(1)
+    curve[1:, :, 0] = np.nan
+    curve[4, :, 1] = np.nan
+    found = lasting(curve, chance)
+    assert math.isnan(found[0])
+    assert found[1] == pytest.approx((at[1:].sum() - at[4]) / 99)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +301,11 @@ def test_what_makes_no_sense_is_refused(nets, pictures):
         DataError, match=r"\(seeds, n\) and those of chance \(n,\); got \(3,\) and \(3,\)"
     ):
         surviving(np.ones(3), np.ones(3))
+    with pytest.raises(DataError, match=r"got \(2, 3\) and \(2,\)"):
+        surviving(np.ones((2, 3)), np.ones(2))
+    for shape in ((1, 3, 4), (3, 4)):
+        with pytest.raises(DataError, match=r"a curve is \(stages, seeds, n\) with the unchanged"):
+            lasting(np.ones(shape), np.ones(4))
     for limit in (0, 1, math.nan):
         with pytest.raises(OptionError, match=r"limit is a share of similarity, in \(0, 1\)"):
             sanity_verdict(0.1, 0.2, limit=limit)
