@@ -13,15 +13,13 @@ import saliscope as sc
 from saliscope.engine import reinitialised
 from saliscope.errors import DataError, OptionError, TargetError
 from saliscope.metrics import randomisation
+from saliscope.metrics.lasting import lasting, sanity_verdict, surviving
 from saliscope.metrics.randomisation import (
     chance_similarity,
-    lasting,
     random_logit,
     randomisation_curve,
     randomised,
-    sanity_verdict,
     stages,
-    surviving,
 )
 from saliscope.metrics.similarity import similarity
 

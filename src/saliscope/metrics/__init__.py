@@ -46,6 +46,7 @@ from saliscope.metrics.known_evidence import (
     twin_enrichment,
     twin_share,
 )
+from saliscope.metrics.lasting import SanityVerdict, lasting, sanity_verdict, surviving
 from saliscope.metrics.localization import (
     box_region,
     gt_known,
@@ -70,17 +71,13 @@ from saliscope.metrics.randomisation import (
     ClassExplainer,
     RandomisationCurve,
     RandomLogit,
-    SanityVerdict,
     Stage,
     chance_similarity,
-    lasting,
     random_logit,
     randomisation_curve,
     randomised,
     reinitialised,
-    sanity_verdict,
     stages,
-    surviving,
 )
 from saliscope.metrics.ranks import average_ranks, spearman, spearman_rows
 from saliscope.metrics.regions import (

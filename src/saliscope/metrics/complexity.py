@@ -40,8 +40,8 @@ def gini(
 ) -> float:
     """Sparseness of a map: the Gini index of its heat, 0 where it is even, (n - 1) / n for a single cell of n.
 
-    With the heat a_1 <= ... <= a_n ascending, `sum_i (2i - n - 1) a_i / (n sum a)` (Hurley and Rickard 2009, table I; of
-    explanations Chalasani et al. 2020, section 3). No epsilon: a factor changes nothing.
+    With the heat a_1 <= ... <= a_n ascending, `sum_i (2i - n - 1) a_i / (n sum a)` (Hurley and Rickard 2009; of
+    explanations Chalasani et al. 2020). No epsilon: a factor changes nothing.
 
     `heat` is (h, w), signed, `part` says what of it counts, `seen` (h, w) leaves out pixels that a crop never saw. NaN
     where no heat is left, or a value that counts is not finite. Raises `DataError` for another shape.
@@ -65,7 +65,7 @@ def entropy(
 ) -> float:
     """Complexity of a map: the entropy of its heat as a distribution, in nats; 0 for a single cell, ln n where even.
 
-    `-sum_i p_i ln p_i` with `p = a / sum a` and 0 ln 0 = 0 (Bhatt, Weller, Moura 2020, definition 4). `part`, `seen`,
+    `-sum_i p_i ln p_i` with `p = a / sum a` and 0 ln 0 = 0 (Bhatt, Weller, Moura 2020, complexity). `part`, `seen`,
     NaN and `DataError` as in `gini`. Grids of different size have different maxima: compare `normalised_entropy`.
     """
     values = _heat(heat, part, seen)
@@ -155,9 +155,9 @@ def _nats(values: NDArray[np.float64]) -> float:
 
 def _rows() -> tuple[Metric, ...]:
     even = "no epsilon, |heat|"
-    bhatt = "Bhatt et al. 2020, definition 4"
+    bhatt = "Bhatt et al. 2020, complexity"
     return (
-        Metric("gini", gini, "higher", (0.0, 1.0), f"Chalasani et al. 2020, section 3, {even}"),
+        Metric("gini", gini, "higher", (0.0, 1.0), f"Chalasani et al. 2020, {even}"),
         Metric("entropy", entropy, "lower", (0.0, math.inf), f"{bhatt}, nats, {even}"),
         Metric(
             "normalised-entropy", normalised_entropy, "lower", (0.0, 1.0), f"{bhatt}, over ln n"

@@ -62,7 +62,7 @@ def sensitivity(
     """Sensitivity of the maps of pictures (n, C, H, W) to noise: 0 and up, lower is better.
 
     `max_d |M(x + d) - M(x)| / |M(x)|` over `samples` draws of d, uniform in the ball `|d|_inf <= radius * width` (Yeh et al.
-    2019, definition 4 with Euclidean norms, relative as in their experiments), and the mean in place of the maximum. A maximum over
+    2019, max-sensitivity with Euclidean norms, relative to the map as in their experiments), and the mean in place of the maximum. A maximum over
     draws is a lower bound of the true one and grows with `samples`: compare only equal settings.
 
     `width` is the width of the range that inputs have; by default that of each picture, maximum - minimum. Copies are not
@@ -262,7 +262,7 @@ def _overlap(maps: NDArray[np.float64], down: int, right: int) -> NDArray[np.flo
 
 
 def _rows() -> tuple[Metric, ...]:
-    yeh = "Yeh et al. 2019, definition 4, Euclidean, relative"
+    yeh = "Yeh et al. 2019, Euclidean, relative"
     noise, alike = (0.0, math.inf), (-1.0, 1.0)
 
     def of_one(function: Callable[..., Any]) -> Callable[..., float]:

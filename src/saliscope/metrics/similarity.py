@@ -38,7 +38,7 @@ def similarity(
 ) -> float:
     """How alike two signed maps (h, w) of one picture are; 1 for equal ones.
 
-    `spearman` ranks the signed values, `spearman-abs` |M| (both of Adebayo et al. 2018, section 3.1), `pearson` correlates
+    `spearman` ranks the signed values, `spearman-abs` |M| (both of Adebayo et al. 2018), `pearson` correlates
     the values: in [-1, 1]. `ssim` and `hog` compare the two min-max heatmaps and need the size of the picture: 11 x 11 and
     48 x 48 pixels at least.
 
@@ -162,7 +162,9 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def hog_similarity(
     one: NDArray[np.floating], other: NDArray[np.floating], *, cell: int = 16
 ) -> float:
-    """Spearman's correlation of the `hog_features` of two pictures, in [-1, 1] (Adebayo et al. 2018, section 3.1).
+    """Spearman's correlation of the `hog_features` of two pictures, in [-1, 1].
+
+    Adebayo et al. 2018; so their notebooks, while their text speaks of Pearson's.
 
     It sees where edges run and which way, not where the heat is. NaN where either has no edges. Raises `DataError` where the
     shapes differ or the pictures are too small.
@@ -186,7 +188,7 @@ def _pair(
 
 
 def _rows() -> tuple[Metric, ...]:
-    adebayo = "Adebayo et al. 2018, section 3.1"
+    adebayo = "Adebayo et al. 2018"
     both = (-1.0, 1.0)
 
     def row(name: Likeness, protocol: str) -> Metric:
