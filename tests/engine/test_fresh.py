@@ -183,6 +183,20 @@ def test_the_same_seed_and_layer_forget_to_the_same_values(nets):
     assert not torch.equal(fresh[0].weight, fresh[1].weight)
 
 
+def test_two_parameters_of_one_layer_forget_to_different_values():
+    module = nn.Module()
+    module.one, module.two = (nn.Parameter(torch.ones(50)) for _ in range(2))
+    fresh = reinitialised(module, [""], seed=0)
+    assert not torch.equal(fresh.one, fresh.two)
+
+
+def test_statistics_are_forgotten_without_weights_too():
+    norm = nn.BatchNorm2d(4, affine=False)
+    norm.running_var.fill_(9)
+    assert reinitialised(norm, [""], seed=0).running_var.eq(1).all()
+    assert norm.running_var.eq(9).all()
+
+
 def test_precision_is_kept_and_values_agree_across_it(nets):
     net = nets.gap()
     half = reinitialised(nets.gap().bfloat16(), ["conv2"], seed=0).conv2.weight

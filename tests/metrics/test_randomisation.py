@@ -133,6 +133,15 @@ def test_the_network_is_as_it_was_also_after_an_error(nets, pictures, unchanged)
                 function(careless, net, pictures)
 
 
+def test_it_works_in_any_mode(nets, pictures):
+    net = nets.gap()
+    plain = randomisation_curve(grad_cam, net, pictures, seeds=(0,), likenesses=RANKS)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found = randomisation_curve(grad_cam, net, pictures, seeds=(0,), likenesses=RANKS)
+        assert np.array_equal(found.values["spearman"], plain.values["spearman"])
+
+
 def test_stages_can_be_chosen_and_grouped(nets, pictures):
     net = nets.deep_head()
     order = stages(net, pictures[:1], read=lambda out: out, depth=1)
@@ -309,6 +318,20 @@ def test_what_makes_no_sense_is_refused(nets, pictures):
             sanity_verdict(0.1, 0.2, limit=limit)
     with pytest.raises(OptionError, match=r"an interval goes from low to high; got 0.3 to 0.2"):
         sanity_verdict(0.3, 0.2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_forgets_to_the_same_values(nets, pictures):
+    net = nets.gap()
+    classes = net(pictures).argmax(1)
+    here = randomisation_curve(grad_cam, net, pictures, classes=classes, likenesses=RANKS)
+    there = randomisation_curve(
+        grad_cam, net.cuda(), pictures.cuda(), classes=classes.cuda(), likenesses=RANKS
+    )
+    assert (there.values["spearman"][0] == 1).all()
+    assert there.values["spearman"] == pytest.approx(here.values["spearman"], abs=1e-2)
+    drawn = random_logit(grad_cam, net, pictures.cuda(), likenesses=RANKS).others
+    assert (drawn == random_logit(grad_cam, net.cpu(), pictures, likenesses=RANKS).others).all()
 
 
 def test_all_names_are_there():

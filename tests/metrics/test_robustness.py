@@ -239,6 +239,14 @@ def test_a_map_that_breaks_is_undefined(pictures):
         assert np.isnan(value).all()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_draws_the_same_noise(pictures):
+    here = sensitivity(filtered, pictures, radius=0.2, samples=3)
+    there = sensitivity(filtered, pictures.cuda(), radius=0.2, samples=3)
+    assert there.largest == pytest.approx(here.largest, rel=1e-2)
+    assert jpeg_copies(pictures.cuda()).cpu().allclose(jpeg_copies(pictures), atol=1e-6)
+
+
 def test_pictures_and_modes_are_left_alone(pictures):
     before = pictures.clone()
     with torch.no_grad():
