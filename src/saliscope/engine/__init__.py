@@ -6,9 +6,10 @@ from saliscope.engine.biases import Heard, biases, undecomposed
 from saliscope.engine.budget import Budget, Tell, make_budget, memory_in_bytes
 from saliscope.engine.capture import PIXELS, Capture
 from saliscope.engine.footprint import Footprint, Living, out_of_memory
+from saliscope.engine.fresh import Stage, reinitialised, stages
 from saliscope.engine.grid import Layout, grid_of, layout_of
 from saliscope.engine.heads import Head
-from saliscope.engine.inputs import batch_size, input_size, picture, signal, with_picture
+from saliscope.engine.inputs import batch_size, call, input_size, picture, signal, with_picture
 from saliscope.engine.linear_maps import LinearMap
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
@@ -57,6 +58,7 @@ __all__ = [
     "Room",
     "Rules",
     "Space",
+    "Stage",
     "Survey",
     "Tally",
     "TargetFunction",
@@ -66,6 +68,7 @@ __all__ = [
     "Unruled",
     "batch_size",
     "biases",
+    "call",
     "class_indices",
     "class_scores",
     "divided",
@@ -80,10 +83,12 @@ __all__ = [
     "picture",
     "prepare",
     "refuse_unseen",
+    "reinitialised",
     "relu_rule",
     "rest_of",
     "shadow",
     "signal",
+    "stages",
     "survey",
     "tallied",
     "undecomposed",

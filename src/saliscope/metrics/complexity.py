@@ -1,0 +1,190 @@
+"""How spread out a map is: sparseness, entropy, and how much of the picture holds the heat.
+
+None of these knows the picture or the network. A map of one wrong pixel is as sparse as can be, so they belong beside a
+score of faithfulness or place, never alone. All change with the resolution: give the map on its own grid and the heatmap
+of the picture, and say which number is which.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saliscope.errors import DataError, OptionError, nearest
+from saliscope.metrics.scores import Metric
+
+__all__ = [
+    "COMPLEXITY_METRICS",
+    "HeatPart",
+    "effective_area",
+    "entropy",
+    "gini",
+    "heat_area",
+    "normalised_entropy",
+]
+
+HeatPart = Literal["absolute", "positive"]
+"""What counts as heat: `absolute` is |M|, against a class as much as for it; `positive` is max(M, 0)."""
+
+
+def gini(
+    heat: NDArray[np.floating],
+    *,
+    part: HeatPart = "absolute",
+    seen: NDArray[np.bool_] | None = None,
+) -> float:
+    """Sparseness of a map: the Gini index of its heat, 0 where it is even, (n - 1) / n for a single cell of n.
+
+    With the heat a_1 <= ... <= a_n ascending, `sum_i (2i - n - 1) a_i / (n sum a)` (Hurley and Rickard 2009; of
+    explanations Chalasani et al. 2020). No epsilon: a factor changes nothing.
+
+    `heat` is (h, w), signed, `part` says what of it counts, `seen` (h, w) leaves out pixels that a crop never saw. NaN
+    where no heat is left, or a value that counts is not finite. Raises `DataError` for another shape.
+
+    >>> gini(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    0.25
+    """
+    values = _heat(heat, part, seen)
+    if values is None:
+        return math.nan
+    n = len(values)
+    weights = 2.0 * np.arange(1, n + 1) - n - 1
+    return float((weights * np.sort(values)).sum() / (n * values.sum()))
+
+
+def entropy(
+    heat: NDArray[np.floating],
+    *,
+    part: HeatPart = "absolute",
+    seen: NDArray[np.bool_] | None = None,
+) -> float:
+    """Complexity of a map: the entropy of its heat as a distribution, in nats; 0 for a single cell, ln n where even.
+
+    `-sum_i p_i ln p_i` with `p = a / sum a` and 0 ln 0 = 0 (Bhatt, Weller, Moura 2020, complexity). `part`, `seen`,
+    NaN and `DataError` as in `gini`. Grids of different size have different maxima: compare `normalised_entropy`.
+    """
+    values = _heat(heat, part, seen)
+    return math.nan if values is None else _nats(values)
+
+
+def normalised_entropy(
+    heat: NDArray[np.floating],
+    *,
+    part: HeatPart = "absolute",
+    seen: NDArray[np.bool_] | None = None,
+) -> float:
+    """`entropy` over its maximum ln n, in [0, 1]: comparable between grids. NaN as there, and for a single cell."""
+    values = _heat(heat, part, seen)
+    if values is None or len(values) < 2:
+        return math.nan
+    return _nats(values) / math.log(len(values))
+
+
+def effective_area(
+    heat: NDArray[np.floating],
+    *,
+    part: HeatPart = "absolute",
+    seen: NDArray[np.bool_] | None = None,
+) -> float:
+    """The share of the picture that an even map of the same entropy would cover, `exp(entropy) / n`, in [1/n, 1].
+
+    The perplexity of the heat as an area: m equally hot cells of n and nothing elsewhere give m / n. NaN as in `gini`.
+    """
+    values = _heat(heat, part, seen)
+    return math.nan if values is None else min(math.exp(_nats(values)) / len(values), 1.0)
+
+
+def heat_area(
+    heat: NDArray[np.floating],
+    *,
+    share: float = 0.5,
+    part: HeatPart = "absolute",
+    seen: NDArray[np.bool_] | None = None,
+) -> float:
+    """The smallest part of the picture that holds a `share` of the heat, in (0, share]; `share` itself where it is even.
+
+    The hottest cells in turn, the last of them in part, as far as it is needed: a grid and the same grid with every cell
+    cut in four have the same area. Ties need no rule, since equals hold the same heat. NaN as in `gini`; raises
+    `OptionError` for a share outside (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise OptionError(f"share is a share of the heat, in (0, 1], e.g. 0.5; got {share}")
+    values = _heat(heat, part, seen)
+    if values is None:
+        return math.nan
+    held = np.cumsum(np.sort(values)[::-1])
+    wanted = share * held[-1]
+    last = int(np.searchsorted(held, wanted))
+    before = float(held[last - 1]) if last else 0.0
+    within = (wanted - before) / (held[last] - before)
+    return float((last + within) / len(values))
+
+
+def _heat(
+    heat: NDArray[np.floating], part: HeatPart, seen: NDArray[np.bool_] | None
+) -> NDArray[np.float64] | None:
+    """The heat that counts, flat, float64, the hottest 1; None where there is none or it is not finite."""
+    if part not in get_args(HeatPart):
+        raise OptionError(
+            f'part "{part}" of a map is unknown; {nearest(str(part), get_args(HeatPart))}'
+        )
+    if heat.ndim != 2:
+        raise DataError(f"a heatmap has shape (H, W); got {heat.shape}: give one map at a time")
+    if seen is not None and seen.shape != heat.shape:
+        raise DataError(
+            f"the heatmap is {heat.shape} and the seen pixels {seen.shape}; both have the shape (H, W) of the map"
+        )
+    values = (heat.ravel() if seen is None else heat[seen]).astype(np.float64)
+    if not len(values) or not np.isfinite(values).all():
+        return None
+    values = np.abs(values) if part == "absolute" else np.clip(values, 0, None)
+    hottest = values.max()
+    return values / hottest if hottest > 0 else None
+
+
+def _nats(values: NDArray[np.float64]) -> float:
+    p = values[values > 0] / values.sum()
+    # Rounding must not leave the bounds, nor a single cell have -0.
+    return min(max(0.0, -float((p * np.log(p)).sum())), math.log(len(values)))
+
+
+def _rows() -> tuple[Metric, ...]:
+    even = "no epsilon, |heat|"
+    bhatt = "Bhatt et al. 2020, complexity"
+    return (
+        Metric("gini", gini, "higher", (0.0, 1.0), f"Chalasani et al. 2020, {even}"),
+        Metric("entropy", entropy, "lower", (0.0, math.inf), f"{bhatt}, nats, {even}"),
+        Metric(
+            "normalised-entropy", normalised_entropy, "lower", (0.0, 1.0), f"{bhatt}, over ln n"
+        ),
+        Metric("effective-area", effective_area, "lower", (0.0, 1.0), "exp(entropy) / n, |heat|"),
+        Metric("heat-area-50", _half, "lower", (0.0, 0.5), "least area with 50 % of |heat|"),
+        Metric("heat-area-90", _most, "lower", (0.0, 0.9), "least area with 90 % of |heat|"),
+    )
+
+
+def _half(
+    heat: NDArray[np.floating],
+    *,
+    part: HeatPart = "absolute",
+    seen: NDArray[np.bool_] | None = None,
+) -> float:
+    return heat_area(heat, share=0.5, part=part, seen=seen)
+
+
+def _most(
+    heat: NDArray[np.floating],
+    *,
+    part: HeatPart = "absolute",
+    seen: NDArray[np.bool_] | None = None,
+) -> float:
+    return heat_area(heat, share=0.9, part=part, seen=seen)
+
+
+COMPLEXITY_METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _rows()})
+"""Scores of how spread out one map is. The direction is the one the papers prefer: it says nothing about truth."""

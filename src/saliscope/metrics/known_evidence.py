@@ -1,0 +1,96 @@
+"""Scores where it is known what makes a class: the one part that tells twins apart, and a planted tag.
+
+For the generated critters, whose masks say both. How much heat lies on all that makes a breed is `heat_share` of the mask
+`evidence`, and whether the hottest point does is `pointing_hit`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saliscope.errors import DataError
+from saliscope.metrics.energy import enrichment, heat_share
+from saliscope.metrics.scores import Metric
+
+__all__ = [
+    "EVIDENCE_METRICS",
+    "contrast",
+    "cue_enrichment",
+    "cue_heat",
+    "twin_enrichment",
+    "twin_share",
+]
+
+
+def contrast(own: NDArray[np.floating], twin: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What speaks for a class more than for its twin: the difference of two signed maps (H, W) of one picture, float64.
+
+    Both maps are of one method and layer and of the logits, never normalised: only then do they share a scale. Raises
+    `DataError` where the shapes differ.
+    """
+    if own.shape != twin.shape or own.ndim != 2:
+        raise DataError(
+            f"the maps of a class and its twin are (H, W) of one picture; got {own.shape} and {twin.shape}"
+        )
+    difference: NDArray[np.float64] = own.astype(np.float64) - twin.astype(np.float64)
+    return difference
+
+
+def twin_share(
+    own: NDArray[np.floating], twin: NDArray[np.floating], differing: NDArray[np.bool_]
+) -> float:
+    """The share of the positive `contrast` in the mask of the one part that differs, in [0, 1]; higher is better.
+
+    `own` and `twin` are the maps of the shown breed and of its twin, brought to the picture; `differing`, bool (H, W), is the mask
+    `twin` of a critter. NaN where nothing speaks for the breed more than for its twin, as with a method that does
+    not look at the class; and for a mask without a pixel, since the part may be hidden.
+    """
+    found = heat_share(contrast(own, twin), differing)
+    return found if differing.any() else math.nan
+
+
+def twin_enrichment(
+    own: NDArray[np.floating], twin: NDArray[np.floating], differing: NDArray[np.bool_]
+) -> float:
+    """`twin_share` over the part's share of the picture: 1 for a contrast that is even, higher is better. NaN as there.
+
+    A low value does not say whose fault it is: a network may tell the twins apart by something else than the part.
+    """
+    return enrichment(contrast(own, twin), differing)
+
+
+def cue_heat(heat: NDArray[np.floating], tag: NDArray[np.bool_]) -> float:
+    """The share of the positive heat (H, W) on a planted tag, bool (H, W), in [0, 1].
+
+    `lower` is better for a network that should not look there. For one that does (trained where the tag betrays the breed) a
+    true map is hot on the tag: compare with what the network does when the tag is changed, before blaming the map. NaN where
+    nothing is positive, or the tag has no pixel.
+    """
+    found = heat_share(heat, tag)
+    return found if tag.any() else math.nan
+
+
+def cue_enrichment(heat: NDArray[np.floating], tag: NDArray[np.bool_]) -> float:
+    """`cue_heat` over the tag's share of the picture: 1 for an even map, above 1 where the map looks at the tag. NaN as there."""
+    return enrichment(heat, tag)
+
+
+def _rows() -> tuple[Metric, ...]:
+    share, ratio = (0.0, 1.0), (0.0, math.inf)
+    twin = "positive part of own - twin in the mask `twin`"
+    tag = "positive heat in the mask `tag`"
+    return (
+        Metric("twin-share", twin_share, "higher", share, twin),
+        Metric("twin-enrichment", twin_enrichment, "higher", ratio, f"{twin}, over area"),
+        Metric("cue-heat", cue_heat, "lower", share, tag),
+        Metric("cue-enrichment", cue_enrichment, "lower", ratio, f"{tag}, over area"),
+    )
+
+
+EVIDENCE_METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _rows()})
+"""Scores of one critter, whose masks say what makes its breed."""
