@@ -108,7 +108,8 @@ def test_an_unknown_rule_is_refused():
         normalise(np.zeros((2, 2)), "minmax")
 
 
-def test_the_percentile_rule_in_loops(random=np.random.default_rng(3)):
+def test_the_percentile_rule_in_loops():
+    random = np.random.default_rng(3)
     heat = random.normal(size=(13, 17)).astype(np.float32) ** 3
     heat[0, 0], heat[1, 1] = 900, np.nan
     positive = sorted(v for v in heat.ravel().tolist() if v > 0)
