@@ -460,3 +460,46 @@ def test_a_capture_for_curvature_keeps_its_graph_at_a_pooling_and_linear_head(ne
         found = network.capture(batch, ["act2"], of_logits=True, curvature=True)
         _, bent = found.curvature(found.logits[:, 1])
     assert float(bent["act2"].abs().max()) == 0
+
+
+# --- only what will be differentiated ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_a_layer_that_is_only_looked_at_does_not_start_the_graph(nets, batch, inplace):
+    """As little is kept for the way back as if the early layer were not asked for, and the late gradient is the same."""
+    net = nets.deep_head(inplace=inplace)
+    early, late = "features.0", "features.2"
+
+    def saved(layers, gradients):
+        kept = []
+        network = Network(shadow(net), read=logits_of)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+            found = network.capture(batch, layers, gradients=gradients)
+        return len(kept), found
+
+    alone, only = saved([late], True)
+    both, mixed = saved([early, late], [late])
+    whole, every = saved([early, late], True)
+    assert both == alone < whole
+    with torch.enable_grad():
+        (expected,) = only.gradients(only.logits[:, 1]).values()
+        found = mixed.gradients(mixed.logits[:, 1], layers=[late])
+    torch.testing.assert_close(found[late], expected)
+    for name in (early, late):
+        assert torch.equal(mixed.activations[name], every.activations[name])
+    assert float(mixed.activations[early].min()) < 0, (
+        "as the layer returned it, before the ReLU in place"
+    )
+
+
+def test_a_head_needs_no_graph_for_what_is_only_looked_at(nets, batch):
+    net = nets.gap("inplace")
+    network = Network(shadow(net), read=logits_of, survey=survey(net, batch, read=logits_of))
+    found = network.capture(batch, ["conv1", "act2"], gradients=["act2"], of_logits=True)
+    assert found.logits.grad_fn is None
+    with torch.enable_grad():
+        gradients = found.gradients(found.logits[:, 2], layers=["act2"])
+    expected, by_graph = capture(net, batch, "act2", scores=lambda o: o[:, 2])
+    torch.testing.assert_close(gradients["act2"], by_graph["act2"])
+    torch.testing.assert_close(found.activations["act2"], expected.activations["act2"])

@@ -26,12 +26,13 @@ class Recorder:
     """Collects what the wanted layers return during one forward pass of one thread.
 
     The tensor kept is the layer's output as the layer returned it. Behind the layers in `copied` the network goes on with
-    a copy, so an in-place operation changes the copy only; `changed` names the others that one has changed. With `gradients`, an output that nothing before it made
-    differentiable is detached and becomes a leaf, so that the graph starts at the earliest layer on each branch.
+    a copy, so an in-place operation changes the copy only; `changed` names the others that one has changed. Of the layers
+    in `leaves`, an output that nothing before it made differentiable is detached and becomes a leaf, so that the graph
+    starts at the earliest of them on each branch. The others are looked at, and the network goes on as if they were not.
     """
 
     wanted: frozenset[str]
-    gradients: bool
+    leaves: frozenset[str]
     copied: frozenset[str]
     space: Space
     kept: dict[str, Any] = field(default_factory=dict)
@@ -47,12 +48,16 @@ class Recorder:
         if tensor is None or not tensor.is_floating_point():
             self.kept[name] = output
             return output
-        if self.gradients:
-            torch.set_grad_enabled(True)  # the network may run this part under no_grad
+        if name not in self.leaves:
+            self.kept[name] = with_first_tensor(output, tensor.detach())
+            if name in self.copied:
+                return with_first_tensor(output, tensor.clone())
+            self.versions[name] = tensor._version
+            return output
+        torch.set_grad_enabled(True)  # the network may run this part under no_grad
         try:
             keep = tensor if tensor.requires_grad else tensor.detach()
-            if self.gradients:
-                keep.requires_grad_(True)
+            keep.requires_grad_(True)
         except RuntimeError as err:
             raise LayerError(f'no gradient can reach layer "{name}": {err}') from err
         self.kept[name] = with_first_tensor(output, keep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -80,7 +80,7 @@ class Network:
         inputs: Any,
         layers: Sequence[str],
         *,
-        gradients: bool = True,
+        gradients: bool | Collection[str] = True,
         of_logits: bool = False,
         curvature: bool = False,
         rules: Rules | None = None,
@@ -88,27 +88,26 @@ class Network:
         """Run one forward pass and record `layers` (names of modules, and `PIXELS` for the picture itself).
 
         `inputs` is a tensor, or a tuple or dict of arguments; it is copied, never changed. With `gradients` false the
-        capture cannot be differentiated and costs a plain forward pass. `of_logits` promises that only functions of
+        capture cannot be differentiated and costs a plain forward pass; a collection names those of the layers that will be.
+        `of_logits` promises that only functions of
         `Capture.logits` will be differentiated, which a pooling + linear head answers without a backward pass; not where
         `curvature` will be asked, which needs a graph. `rules` opens a context around the forward pass, in which functions may be given another
         backward rule. Works inside `no_grad` and `inference_mode`, and leaves the thread's grad mode as it was. Raises `LayerError` for
         layers that never run, run twice, or return no grid.
         """
         self._listen(layers)
-        head = (
-            self.head
-            if of_logits and gradients and layers and not curvature and rules is None
-            else None
-        )
-        if head is not None and not set(layers) <= set(head.layers):
+        leaves = frozenset(layers if gradients is True else gradients or ())
+        head = self.head if of_logits and leaves and not curvature and rules is None else None
+        if head is not None and not leaves <= set(head.layers):
             head = None
-        graph = gradients and head is None
+        wanted = gradients if isinstance(gradients, bool) else bool(leaves)  # rules may make leaves
+        graph = wanted and head is None
         if curvature and rules is None:  # fused attention can be differentiated once only
             rules = partial(AttentionTap, gradients=False)
         with torch.inference_mode(mode=False), torch.set_grad_enabled(graph):
             ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
-            wanted = frozenset(layers)
-            recorder, output = self._record(ready, wanted, graph=graph, rules=rules or nullcontext)
+            leaves = leaves if graph else frozenset()
+            recorder, output = self._record(ready, frozenset(layers), leaves, rules or nullcontext)
             logits = self._logits(output, ready, needed=of_logits)
             if head is not None:
                 return closed_form(recorder, ready, output, logits, layers, head)
@@ -164,7 +163,7 @@ class Network:
         return found
 
     def _record(
-        self, inputs: Any, layers: frozenset[str], *, graph: bool, rules: Rules
+        self, inputs: Any, layers: frozenset[str], leaves: frozenset[str], rules: Rules
     ) -> tuple[Recorder, Any]:
         """One forward pass; once more, with copies, where an operation in place follows a layer for the first time.
 
@@ -172,7 +171,7 @@ class Network:
         learns where. A pass that comes another way is noticed like the first.
         """
         copied = (self._in_place | {PIXELS}) & layers if self._learns else layers
-        recorder = Recorder(layers, graph, copied, space_of(inputs, self._prefix or frozenset()))
+        recorder = Recorder(layers, leaves, copied, space_of(inputs, self._prefix or frozenset()))
         self._recording.now = recorder
         try:
             # A pass that has to be repeated must not have touched the inputs.
@@ -190,7 +189,7 @@ class Network:
             count(forward=batch_size(inputs))  # not of the pass that had to be repeated
             return recorder, output
         self._in_place |= changed
-        return self._record(inputs, layers, graph=graph, rules=rules)
+        return self._record(inputs, layers, leaves, rules)
 
     def _own_precision(self, inputs: Any) -> AbstractContextManager[object]:
         """A copy made in one precision keeps it; one that takes inputs as they come also takes the caller's autocast."""

@@ -25,7 +25,7 @@ def captured(
     return network.capture(
         inputs,
         layers_of(specs),
-        gradients=any(s.method.reads in _DIFFERENTIATED for s in specs),
+        gradients=layers_of(s for s in specs if s.method.reads in _DIFFERENTIATED),
         of_logits=of_logits,
         curvature=any(s.method.reads == "curvature" for s in specs),
     )
