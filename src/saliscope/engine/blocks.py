@@ -104,9 +104,8 @@ def _chains(calls: Sequence[_Call], attentions: int) -> Iterator[list[_Call]]:
     around = [[c for c in calls if (c.first, c.end) == (i, i + 1)] for i in range(attentions)]
     if attentions < 2:
         return
-    for kind in dict.fromkeys(
-        c.kind for c in reversed(around[0])
-    ):  # outer calls end after inner ones
+    kinds = dict.fromkeys(c.kind for c in reversed(around[0]))  # outer calls end after inner ones
+    for kind in kinds:
         own = [[c for c in some if c.kind is kind] for some in around]
         if all(own):
             chain = [some[-1] for some in own]

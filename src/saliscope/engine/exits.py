@@ -24,7 +24,9 @@ class Exits:
     replaced by the mean of all, which is what any pooling then returns. `ran` are the blocks that ran, in order.
     """
 
-    def __init__(self, blocks: Blocks, chosen: Collection[int], space: Space, *, mean: bool) -> None:
+    def __init__(
+        self, blocks: Blocks, chosen: Collection[int], space: Space, *, mean: bool
+    ) -> None:
         self.wanted = frozenset(blocks.names)
         self.space = space
         self.ran: list[str] = []
