@@ -7,6 +7,13 @@ import pytest
 import timm
 import torch
 import torchvision
+from torch import nn
+
+import saliscope as sc
+from saliscope.engine import Network, blocks_of, shadow, tallied
+from saliscope.methods import map_batch, parse_method
+from saliscope.models import logits_of
+from saliscope.targets import ClassDifference
 
 _spec = importlib.util.spec_from_file_location(
     "le_grad_twins", Path(__file__).with_name("le_grad_twins.py")
@@ -15,13 +22,6 @@ twins = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(twins)
 MANNERS, Block, Vit = twins.MANNERS, twins.Block, twins.Vit
 by_hand, differences = twins.by_hand, twins.differences
-from torch import nn
-
-import saliscope as sc
-from saliscope.engine import Network, blocks_of, shadow, tallied
-from saliscope.methods import map_batch, parse_method
-from saliscope.models import logits_of
-from saliscope.targets import ClassDifference
 
 
 @pytest.fixture
