@@ -290,7 +290,7 @@ def test_real_networks(name):
         torch.testing.assert_close(matrix.detach().sum(-1), torch.ones(matrix.shape[:-1]))
     assert all(bool(g.any()) for g in torch.autograd.grad(scores.sum(), tap.matrices))
     shape = (2, size[0] // (4 if name == "torch encoder" else 8), size[1] // (4 if name == "torch encoder" else 8))  # fmt: skip
-    for method in ("attention-rollout", "attention-lrp"):
+    for method in ("attention-rollout", "attention-lrp", "le-grad"):
         maps = sc.attribute(net, x, read, method=method)
         assert maps.shape == shape
         assert maps.isfinite().all()

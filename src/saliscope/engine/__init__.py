@@ -3,6 +3,7 @@
 from saliscope.engine.activations import Unruled, unruled
 from saliscope.engine.attention import AttentionTap
 from saliscope.engine.biases import Heard, biases, undecomposed
+from saliscope.engine.blocks import Blocks, blocks_of
 from saliscope.engine.budget import Budget, Tell, make_budget, memory_in_bytes
 from saliscope.engine.capture import PIXELS, Capture
 from saliscope.engine.footprint import Footprint, Living, out_of_memory
@@ -39,6 +40,7 @@ __all__ = [
     "Answer",
     "AttentionTap",
     "BatchTarget",
+    "Blocks",
     "Budget",
     "Capture",
     "Carrier",
@@ -68,6 +70,7 @@ __all__ = [
     "Unruled",
     "batch_size",
     "biases",
+    "blocks_of",
     "call",
     "class_indices",
     "class_scores",

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from saliscope.engine.attention import AttentionTap
+from saliscope.engine.blocks import Blocks
 from saliscope.engine.capture import PIXELS, Capture, Recorder, closed_form, recorded
+from saliscope.engine.exits import Exits
 from saliscope.engine.footprint import Footprint, Living
 from saliscope.engine.grid import first_tensor
 from saliscope.engine.inputs import (
@@ -137,6 +139,44 @@ class Network:
             count(forward=len(grids))
             return Answer(output, self._logits(output, ready, needed=False))
 
+    def exited(
+        self,
+        inputs: Any,
+        blocks: Blocks,
+        chosen: Collection[int],
+        *,
+        mean: bool,
+        rules: Rules = nullcontext,
+    ) -> Answer:
+        """Run with a graph, with the tokens of the `chosen` blocks (by number) in place of the last one's (see `Exits`).
+
+        The output and the logits are those of chosen x B images, block by block. `rules` as in `capture`. Raises
+        `ModelError` where other blocks run than `blocks` names, and whatever the network does where it cannot go on with
+        more images behind its blocks than before.
+        """
+        self._listen(blocks.names)
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            ready = private_inputs(inputs, dtype=self.dtype, channels_last=self.channels_last)
+            exits = Exits(blocks, chosen, space_of(ready, self._prefix or frozenset()), mean=mean)
+            self._recording.now = exits
+            try:
+                with self._own_precision(ready), rules():
+                    output = call(self.module, ready)
+            finally:
+                self._recording.now = None
+            if tuple(exits.ran) != blocks.names:
+                raise ModelError(
+                    f"this network ran the blocks {', '.join(exits.ran) or '(none)'} in this pass and "
+                    f"{', '.join(blocks.names)} before: there is no telling which attention belongs to which; ask about "
+                    "one image at a time, or use grad-cam"
+                )
+            images = batch_size(inputs)
+            count(forward=images)
+            logits = self._logits(output, ready, needed=False)
+            if not logits.shape[1]:
+                logits = logits.new_empty(len(chosen) * images, 0)
+            return Answer(output, logits)
+
     def footprint(self, inputs: Any) -> Footprint:
         """The bytes that a pass without a graph takes for each image like the first of `inputs`; counted once."""
         own = picture(inputs)
@@ -216,21 +256,26 @@ class Network:
         with self._lock:
             if self._prefix is None:
                 for part in filter(is_spatial, self.module.modules()):
-                    part.register_forward_hook(self._see)
+                    part.register_forward_hook(self._watch())
                 self._prefix = prefix_tokens(self.module)
             for name in layers:
                 if name not in self._listening and name != PIXELS:
                     self.module.get_submodule(name).register_forward_hook(self._hook(name))
                     self._listening.add(name)
 
-    def _see(self, module: nn.Module, given: Any, output: Any) -> None:  # noqa: ARG002 - torch calls it with three
-        recorder: Recorder | Replacement | None = getattr(self._recording, "now", None)
-        if recorder is not None:
-            recorder.space.see(first_tensor(output))
+    def _watch(self) -> Callable[[nn.Module, Any, Any], None]:
+        """A function, no method: who copies the module does not copy this network along."""
+
+        def hook(module: nn.Module, given: Any, output: Any) -> None:  # noqa: ARG001 - torch calls it with three
+            recorder: Recorder | Replacement | Exits | None = getattr(self._recording, "now", None)
+            if recorder is not None:
+                recorder.space.see(first_tensor(output))
+
+        return hook
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(module: nn.Module, given: Any, output: Any) -> Any:  # noqa: ARG001 - torch calls it with three
-            recorder: Recorder | Replacement | None = getattr(self._recording, "now", None)
+            recorder: Recorder | Replacement | Exits | None = getattr(self._recording, "now", None)
             if recorder is None or name not in recorder.wanted:
                 return None
             return recorder(name, output)

@@ -26,7 +26,7 @@ _TRIED = 3  # variants that are asked both ways
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a network returned without a graph: its `output`, and the `logits` (n, N) read from it."""
+    """What a network returned: its `output`, and the `logits` (n, N) read from it."""
 
     output: Any
     logits: Tensor

@@ -17,6 +17,7 @@ from saliscope.methods.gradient_shap import GradientSHAP
 from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
 from saliscope.methods.kernel_shap import KernelSHAP
+from saliscope.methods.le_grad import LeGrad
 from saliscope.methods.lime import LIME
 from saliscope.methods.lrp import LRP
 from saliscope.methods.occlusion import Occlusion
@@ -69,6 +70,7 @@ __all__ = [
     "IntegratedGradients",
     "KernelSHAP",
     "LayerCAM",
+    "LeGrad",
     "Method",
     "MethodSpec",
     "Occlusion",

@@ -14,44 +14,24 @@ from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
 from saliscope.methods.question import Question
 
-__all__ = ["AttentionLRP", "AttentionRollout"]
+__all__ = ["Attending", "AttentionLRP", "AttentionRollout", "by_head"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attending(Asking):
-    """The facts and steps that these methods share."""
+    """What the methods that read attention share. `does`: what they do with it, as the rest of a sentence."""
 
     family: ClassVar = "transformers"
+    does: ClassVar = "multiplies attention matrices over"
 
-    def ask(self, question: Question) -> Tensor:
-        tap = AttentionTap(gradients=True)
-        capture = question.capture(rules=lambda: tap)
-        batch = len(question.images)
-        layout = self._layout(tap.matrices, capture, batch)
-        attention = [_heads(m, batch) for m in tap.matrices]
-        rows = []
-        for k, target in enumerate(question.targets):
-            last = k == len(question.targets) - 1
-            scores = target.scores(capture.output, capture.logits)
-            found = self._gradients(scores, tap, last=last)
-            with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
-                gradients = [_heads(g, batch) for g in found]
-                rows.append(_read(gradients[-1], self.joined(attention, gradients)))
-        maps = torch.stack(rows, 1)[..., layout.prefix :]
-        return maps.reshape(*maps.shape[:2], *layout.shape)
-
-    def joined(self, attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-        """How much each token (row) owes to each token of the input (column), (B, N, N)."""
-        raise NotImplementedError
-
-    def _gradients(self, scores: Tensor, tap: AttentionTap, *, last: bool) -> list[Tensor]:
+    def _gradients(self, scores: Tensor, matrices: Sequence[Tensor], *, last: bool) -> list[Tensor]:
         found: Sequence[Tensor | None] = [None]
         if scores.requires_grad:
             found = torch.autograd.grad(
-                scores.sum(), tap.matrices, retain_graph=not last, allow_unused=True
+                scores.sum(), matrices, retain_graph=not last, allow_unused=True
             )
         arrived = [g for g in found if g is not None]
-        if len(arrived) < len(tap.matrices):
+        if len(arrived) < len(matrices):
             raise MethodError(
                 f"{self.title} needs the gradient at every attention, and none arrives at some: the target does not depend "
                 "on it, or the network cuts the graph (no_grad, detach) behind it; use grad-cam"
@@ -79,13 +59,38 @@ class Attending(Asking):
         else:
             return found
         raise MethodError(
-            f"{self.title} multiplies attention matrices over one set of tokens, and this network {why}; "
-            "use grad-cam"
+            f"{self.title} {self.does} one set of tokens, and this network {why}; use grad-cam"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionRollout(Attending):
+class Following(Attending):
+    """Follows attention through all layers, from the tokens that the target reads down to the patches."""
+
+    def ask(self, question: Question) -> Tensor:
+        tap = AttentionTap(gradients=True)
+        capture = question.capture(rules=lambda: tap)
+        batch = len(question.images)
+        layout = self._layout(tap.matrices, capture, batch)
+        attention = [by_head(m, batch) for m in tap.matrices]
+        rows = []
+        for k, target in enumerate(question.targets):
+            last = k == len(question.targets) - 1
+            scores = target.scores(capture.output, capture.logits)
+            found = self._gradients(scores, tap.matrices, last=last)
+            with torch.no_grad(), torch.autocast(scores.device.type, enabled=False):
+                gradients = [by_head(g, batch) for g in found]
+                rows.append(_read(gradients[-1], self.joined(attention, gradients)))
+        maps = torch.stack(rows, 1)[..., layout.prefix :]
+        return maps.reshape(*maps.shape[:2], *layout.shape)
+
+    def joined(self, attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+        """How much each token (row) owes to each token of the input (column), (B, N, N)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionRollout(Following):
     """Attention multiplied through the layers, each mixed with the identity for the residual connection.
 
     Of the heads the `fusion` (mean, max or min) is taken. `discard` sets the smallest share of the entries of each fused
@@ -141,7 +146,7 @@ class AttentionRollout(Attending):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionLRP(Attending):
+class AttentionLRP(Following):
     """Attention weighted by its gradient: the positive part of gradient times attention, added up through the layers.
 
     This is the rule for self-attention of Chefer et al.'s generic method (ICCV 2021), which took the place of their earlier
@@ -179,6 +184,6 @@ def _read(gradient: Tensor, joint: Tensor) -> Tensor:
     return (weights[:, None] @ joint)[:, 0]
 
 
-def _heads(matrix: Tensor, batch: int) -> Tensor:
+def by_head(matrix: Tensor, batch: int) -> Tensor:
     """(B, heads, N, N) in float32, also of (B heads, N, N)."""
     return matrix.detach().float().reshape(batch, -1, *matrix.shape[-2:])

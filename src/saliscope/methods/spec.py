@@ -24,6 +24,7 @@ from saliscope.methods.gradient_shap import GradientSHAP
 from saliscope.methods.guided import DeconvNet, GuidedBackprop, GuidedGradCAM
 from saliscope.methods.integrated import IntegratedGradients
 from saliscope.methods.kernel_shap import KernelSHAP
+from saliscope.methods.le_grad import LeGrad
 from saliscope.methods.lime import LIME
 from saliscope.methods.lrp import LRP
 from saliscope.methods.occlusion import Occlusion
@@ -48,7 +49,7 @@ _ALL: tuple[type[Method], ...] = (
     *(MWP, ContrastiveMWP, LRP),
     *(ScoreCAM, SSCAM, ISCAM, AblationCAM),
     *(Occlusion, RISE, LIME, KernelSHAP, GradientSHAP, ExtremalPerturbation),
-    *(AttentionRollout, AttentionLRP),
+    *(AttentionRollout, AttentionLRP, LeGrad),
     *(Random, Centre, Edges, Shuffled),
 )
 METHODS: dict[str, type[Method]] = {m.name: m for m in _ALL}
