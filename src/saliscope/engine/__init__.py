@@ -23,7 +23,7 @@ from saliscope.engine.seeding import own_generator
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.engine.space import Space
 from saliscope.engine.survey import LayerFacts, Survey, survey
-from saliscope.engine.tally import Tally, tallied
+from saliscope.engine.tally import Tally, count_passes, tallied
 from saliscope.engine.targets import (
     BatchTarget,
     OwnClasses,
@@ -74,6 +74,7 @@ __all__ = [
     "call",
     "class_indices",
     "class_scores",
+    "count_passes",
     "divided",
     "function_scores",
     "grid_of",

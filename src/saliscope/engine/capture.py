@@ -12,7 +12,7 @@ from torch import Tensor
 from saliscope.engine.grid import Layout, as_grid, first_tensor, with_first_tensor
 from saliscope.engine.heads import Head
 from saliscope.engine.space import Shape, Space
-from saliscope.engine.tally import count
+from saliscope.engine.tally import count_passes
 from saliscope.errors import LayerError
 
 __all__ = ["PIXELS", "Capture", "Recorder", "closed_form", "recorded"]
@@ -138,7 +138,7 @@ def recorded(
     def differentiate(
         scores: Tensor, names: Sequence[str], *, last: bool, curved: bool
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        count(backward=len(scores))
+        count_passes(backward=len(scores))
         wanted = [leaves[n] for n in names]
         with torch.inference_mode(mode=False):
             found: Sequence[Tensor | None] = [None] * len(wanted)
@@ -188,7 +188,7 @@ def _bent(gradients: Sequence[Tensor], leaves: Sequence[Tensor], *, last: bool) 
             bent = torch.autograd.grad(
                 gradient, leaf, leaf.detach(), retain_graph=keep, allow_unused=True
             )
-            count(backward=len(leaf))
+            count_passes(backward=len(leaf))
         found.append(torch.zeros_like(leaf) if bent[0] is None else bent[0])
     return found
 

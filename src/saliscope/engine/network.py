@@ -29,7 +29,7 @@ from saliscope.engine.inputs import (
 from saliscope.engine.rest import Answer, Replacement
 from saliscope.engine.space import is_spatial, prefix_tokens, space_of
 from saliscope.engine.survey import Survey
-from saliscope.engine.tally import count, uncounted
+from saliscope.engine.tally import count_passes, uncounted
 from saliscope.errors import LayerError, ModelError
 
 __all__ = ["Network", "Rules"]
@@ -136,7 +136,7 @@ class Network:
                 raise LayerError(
                     f'layer "{layer}" never ran in this pass; choose one that `saliscope layers` lists'
                 )
-            count(forward=len(grids))
+            count_passes(forward=len(grids))
             return Answer(output, self._logits(output, ready, needed=False))
 
     def exited(
@@ -171,7 +171,7 @@ class Network:
                     "one image at a time, or use grad-cam"
                 )
             images = batch_size(inputs)
-            count(forward=images)
+            count_passes(forward=images)
             logits = self._logits(output, ready, needed=False)
             if not logits.shape[1]:
                 logits = logits.new_empty(len(chosen) * images, 0)
@@ -226,7 +226,7 @@ class Network:
         finally:
             self._recording.now = None
         if not changed:
-            count(forward=batch_size(inputs))  # not of the pass that had to be repeated
+            count_passes(forward=batch_size(inputs))  # not of the pass that had to be repeated
             return recorder, output
         self._in_place |= changed
         return self._record(inputs, layers, leaves, rules)

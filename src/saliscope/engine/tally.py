@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Tally", "count", "tallied", "uncounted"]
+__all__ = ["Tally", "count_passes", "tallied", "uncounted"]
 
 
 @dataclass
@@ -47,7 +47,7 @@ def uncounted() -> Iterator[None]:
         _counting.now = outer
 
 
-def count(*, forward: int = 0, backward: int = 0) -> None:
+def count_passes(*, forward: int = 0, backward: int = 0) -> None:
     """Add the images of one pass to every count under way in this thread."""
     for tally in getattr(_counting, "now", ()):
         tally.forward += forward

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliscope.engine import AttentionTap, Capture, Layout, layout_of
+from saliscope.engine import AttentionTap, Capture, Layout, count_passes, layout_of
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
 from saliscope.methods.question import Question
@@ -27,6 +27,7 @@ class Attending(Asking):
     def _gradients(self, scores: Tensor, matrices: Sequence[Tensor], *, last: bool) -> list[Tensor]:
         found: Sequence[Tensor | None] = [None]
         if scores.requires_grad:
+            count_passes(backward=len(scores))
             found = torch.autograd.grad(
                 scores.sum(), matrices, retain_graph=not last, allow_unused=True
             )
