@@ -61,6 +61,7 @@ FLAGS = {
     "limit": ("--limit", "9", 9),
     "shard": ("--shard", "2/3", "2/3"),
     "batch_size": ("--batch-size", "5", 5),
+    "memory": ("--memory", "2GB", "2GB"),
     "device": ("--device", "cuda:1", "cuda:1"),
     "workers": ("--workers", "3", 3),
     "engine": ("--engine", "ray", "ray"),
@@ -386,7 +387,7 @@ def test_failed_samples_are_one_line_and_exit_1(run, words, data, place):
         (["--method", "grad-cam@featurs"], 'layer "featurs" is not in Net; nearest: "features"'),
         (["--split", "tst"], 'folder has no split "tst"; nearest: "test"'),
         (["--device", "cdua"], 'device "cdua" cannot be used here'),
-        (["--reference", "lime"], 'method "lime" is unknown'),
+        (["--reference", "lyme"], 'method "lyme" is unknown'),
         (
             ["--reference", "grad-cam@features.0"],
             'is none of the methods; nearest: "grad-cam@features"',

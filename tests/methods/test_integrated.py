@@ -140,9 +140,9 @@ def test_several_points_in_one_pass(net, batch, target):
     seen.clear()
     spec = parse_method("integrated-gradients:steps=12")
     (found,) = map_batch(twin, batch, [spec], target=target).signed
-    points = sum(seen[1:])
-    assert points == 12 * 3
-    assert max(seen[1:]) == (3 if callable(target) else 15), (
+    asked = [n for n in seen[1:] if n != 2]  # two images show what a pass takes
+    assert sum(asked) == 12 * 3
+    assert max(asked) == (3 if callable(target) else 36), (
         "a function sees the batch it was written for"
     )
     alone = [map_batch(twin, batch[i : i + 1], [spec], target=target if not isinstance(target, torch.Tensor) else target[i : i + 1]).signed[0] for i in range(3)]  # fmt: skip

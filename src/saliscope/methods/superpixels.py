@@ -7,7 +7,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from saliscope.errors import MethodError
@@ -132,6 +131,8 @@ def _pieces(labels: Ints) -> tuple[Ints, Ints, Ints]:
     """Number the connected pieces; for each the label it has and its size in pixels."""
     pieces = np.zeros(labels.shape, np.int64)
     owner: list[int] = []
+    from scipy import ndimage  # it changes the filters of warnings when it is imported
+
     for label, window in enumerate(ndimage.find_objects(labels + 1)):
         if window is None:
             continue
