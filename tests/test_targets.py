@@ -36,6 +36,12 @@ def test_a_class_that_is_not_there(index):
         ClassDifference(index, 0)(LOGITS)
 
 
+@pytest.mark.parametrize("given", ["cat", 1.5, True, None])
+def test_a_class_is_an_index(given):
+    with pytest.raises(sc.TargetError, match="a class is an index, or a LongTensor"):
+        ClassDifference(0, given)
+
+
 def test_the_map_of_a_difference_is_the_difference_of_the_maps(nets, batch):
     net = nets.gap()
     both = sc.attribute(net, batch, torch.tensor([[0, 3]] * 3), method="grad-cam@bn1", relu=False)

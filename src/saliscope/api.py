@@ -17,8 +17,10 @@ from saliscope.engine import (
     Tell,
     make_budget,
     shadow,
+    signal,
     survey,
     unwrap,
+    with_picture,
 )
 from saliscope.errors import MethodError, ModelError, OptionError, TargetError
 from saliscope.explainer import ClassTarget, explain_batch, resolve_specs
@@ -348,8 +350,16 @@ def _survey_if_needed(
     unnamed = spec.layer is None and any(given is None for given in wanted)
     named = spec.method.on_layer and not spec.method.else_pixels
     if spec.method.reads == "head" or (named and unnamed):
-        return survey(own, inputs, read=logits_of)
+        return survey(own, _finite(inputs), read=logits_of)
     return None
+
+
+def _finite(inputs: Any) -> Any:
+    """The inputs with 0 for what is not finite: what a network is does not depend on a damaged picture."""
+    own = signal(inputs)
+    if own is None or bool(own.isfinite().all()):
+        return inputs
+    return with_picture(inputs, own.nan_to_num(0.0, 0.0, 0.0))
 
 
 def _resolved(
@@ -357,6 +367,10 @@ def _resolved(
 ) -> MethodSpec:
     method = spec.method.for_network(own)
     given = given if given is not None else spec.layer
+    if given is not None and not method.on_layer:
+        raise MethodError(
+            f"{method.name} is not read from a layer; leave out layer={_written(given)}"
+        )
     if not method.on_layer or (method.else_pixels and given is None):
         return MethodSpec(method)
     named = _names(own, given) if given is not None else None
@@ -367,6 +381,10 @@ def _resolved(
     if named is None and facts is not None:
         named = recommended_layer(own, facts)
     return MethodSpec(method, named)
+
+
+def _written(given: LayerLike) -> str:
+    return f'"{given}"' if isinstance(given, str) else type(given).__name__
 
 
 def _names(own: nn.Module, given: LayerLike) -> str:

@@ -50,6 +50,14 @@ class ClassDifference(_PerImage):
     a: int | Tensor
     b: int | Tensor
 
+    def __post_init__(self) -> None:
+        for given in (self.a, self.b):
+            if not isinstance(given, int | Tensor) or isinstance(given, bool):
+                raise TargetError(
+                    f"a class is an index, or a LongTensor with one for each image; got {given!r}. A label becomes an index "
+                    "by model.class_index"
+                )
+
     @property
     def name(self) -> str:
         """As tables and pictures show it."""

@@ -212,3 +212,16 @@ def test_the_short_way_is_taken_only_where_it_is_right(batch, how, behind):
     rest = rest_of(network, x, "layer", torch.rand(1, 4, 17, 13))
     assert rest.behind is behind
     assert rest is rest_of(network, x, "layer", torch.rand(1, 4, 17, 13)), "found out once"
+
+
+def test_a_function_at_a_pooling_linear_head_is_asked(nets, batch):
+    """What a function reads is not known in closed form, whether it knows its rows or not."""
+    from saliscope.targets import ClassDifference
+
+    net = nets.gap()
+    own = sc.attribute(
+        net, batch, torch.tensor([[0, 3]] * 3), method="ablation-cam@act2", relu=False
+    )
+    for target in (ClassDifference(0, 3), lambda output: output[:, 0] - output[:, 3]):
+        found = sc.attribute(net, batch, target, method="ablation-cam@act2", relu=False)
+        torch.testing.assert_close(found, own[:, 0] - own[:, 1], rtol=1e-3, atol=1e-5)

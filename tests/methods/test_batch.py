@@ -115,3 +115,50 @@ def test_flipping_the_image_flips_the_map(batch, method):
     if method != "centre":
         assert not torch.allclose(plain, plain.flip(2))
         assert not torch.allclose(plain, plain.flip(1))
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", ["nope", "conv1", ["conv1", "act2"]])
+def test_a_layer_for_a_method_that_has_none(nets, batch, layer):
+    with pytest.raises(
+        sc.MethodError, match=r"gradient is not read from a layer; leave out layer="
+    ):
+        sc.attribute(nets.gap(), batch, 1, method="gradient", layer=layer)
+
+
+def test_a_space_for_a_target_that_decides_itself(nets, batch):
+    with pytest.raises(
+        sc.TargetError, match="target_space='probability' says nothing; leave it out"
+    ):
+        sc.attribute(nets.gap(), batch, lambda o: o[:, 1], target_space="probability")
+
+
+def test_a_list_of_functions_is_no_target(nets, batch):
+    with pytest.raises(sc.TargetError, match="are not all integers"):
+        sc.attribute(nets.gap(), batch, [lambda o: o[:, 1]] * 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_network_with_a_scripted_part(batch):
+    part = torch.jit.trace(nn.Conv2d(3, 4, 3), batch)
+    net = nn.Sequential(part, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(sc.ModelError, match=r"holds a TorchScript module \(Conv2d\)"):
+        sc.attribute(net, batch, 1, method="gradient")
+
+
+def test_a_damaged_picture_says_nothing_of_the_network(nets, batch):
+    net = nets.gap()
+    plain = sc.attribute(net, batch, 1, method="cam")
+    damaged = batch.clone()
+    damaged[1, 0, 0, 0] = float("nan")
+    found = sc.attribute(net, damaged, 1, method="cam")
+    torch.testing.assert_close(found[[0, 2]], plain[[0, 2]])
+    assert found[1].isnan().any()
+
+
+def test_a_large_seed_is_a_seed(nets, batch):
+    found = sc.attribute(nets.gap(), batch, 1, method="random", seed=10**30)
+    assert not torch.equal(found, sc.attribute(nets.gap(), batch, 1, method="random"))

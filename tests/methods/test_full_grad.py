@@ -288,3 +288,30 @@ def test_one_backward_pass_a_target(nets, batch, monkeypatch):
     monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: calls.append(a) or real(*a, **k))
     sc.attribute(nets.gap(), batch, torch.tensor([[0, 1]] * 3), method="full-grad")
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("side", [16, 64, 96, 256])
+def test_no_share_is_lost_at_any_size(side):
+    """A square input of 64 pixels has as many rows as a grid of 8 x 8 has cells: attention heads have that shape too."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1, bias=False), nn.ReLU(), nn.Conv2d(4, 4, 3, 2, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2, 2, 0), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3, bias=False)).eval()  # fmt: skip
+    x = torch.randn(1, 3, side, side)
+    found = sc.attribute(net, x, 1, method="full-grad")
+    leaf = x.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(net(leaf)[0, 1], leaf)
+    share = (x * gradient).abs()[0]
+    expected = sum((c - c.min()) / (c.max() - c.min()) for c in share)
+    torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_that_only_changes_the_picture_has_its_grid():
+    class Normalise(nn.Module):
+        def forward(self, x):
+            return (x - 0.5) * 2
+
+    net = nn.Sequential(Normalise(), nn.Conv2d(3, 4, 3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()  # fmt: skip
+    assert sc.attribute(net, torch.randn(2, 3, 64, 64), 1, method="hires-cam@0").shape == (
+        2,
+        64,
+        64,
+    )

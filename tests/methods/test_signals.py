@@ -177,7 +177,7 @@ def test_tokens(dims, x):
 
 @pytest.mark.parametrize("method", ["edges", "random", "centre", "attention-rollout"])
 def test_methods_of_pictures_are_refused(dims, x, method):
-    with pytest.raises(sc.MethodError, match=r"looks at the picture itself; the inputs hold no \(B, C, H, W\) tensor. Methods read from a layer"):  # fmt: skip
+    with pytest.raises(sc.MethodError, match=r"looks at the picture itself; the inputs hold no \(B, C, H, W\) tensor. The methods of one capture"):  # fmt: skip
         sc.attribute(Net(dims).eval(), x, 1, method=method)
 
 
@@ -193,3 +193,33 @@ def test_noise_needs_something_to_copy():
     assert sc.attribute(Table().eval(), torch.randn(2, 6), 1, layer="conv").shape == (2, 4, 4)
     with pytest.raises(sc.MethodError, match=r"noisy copies are made of the picture; the inputs hold no"):  # fmt: skip
         sc.attribute(Table().eval(), torch.randn(2, 6), 1, layer="conv", smooth=2)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 40), (2, 2, 8, 10, 12)])
+@pytest.mark.parametrize("name", ["gradient", "smoothgrad:smooth=3", "vargrad:smooth=3", "gradient:smooth=2", "input-x-gradient"])  # fmt: skip
+def test_gradients_at_signals_and_volumes(shape, name):
+    """Against autograd, over the noisy copies that the method itself looks at."""
+    from saliscope.methods.noise import noisy_copies
+
+    torch.manual_seed(0)
+    kind = nn.Conv1d if len(shape) == 3 else nn.Conv3d
+    net = nn.Sequential(kind(2, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.LazyLinear(4)).eval()
+    x = torch.randn(shape)
+    net(x)
+
+    def slope(values, target):
+        leaf = values.clone().requires_grad_(True)
+        return torch.autograd.grad(net(leaf)[:, target].sum(), leaf)[0]
+
+    count = {"smoothgrad:smooth=3": 3, "vargrad:smooth=3": 3, "gradient:smooth=2": 2}.get(name, 0)
+    copies = list(noisy_copies(x, count, level=0.15, seed=0)) if count else [x]
+    for channels in ("sum", "absmax", "keep"):
+        found = sc.attribute(net, x, torch.tensor([[1, 3], [0, 2]]), method=name, channels=channels)
+        for k, targets in enumerate(([1, 0], [3, 2])):
+            for i, target in enumerate(targets):
+                each = torch.stack([slope(c[i : i + 1], target)[0] for c in copies])
+                if name == "input-x-gradient":
+                    each = each * x[i]
+                values = each.var(0, correction=0) if name.startswith("vargrad") else each.mean(0)
+                expected = {"sum": values.sum(0), "absmax": values.abs().amax(0), "keep": values}[channels]  # fmt: skip
+                torch.testing.assert_close(found[i, k], expected, rtol=1e-4, atol=1e-6)

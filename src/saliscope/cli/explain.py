@@ -133,6 +133,8 @@ def _outcomes(
     from saliscope.methods import parse_method
     from saliscope.pipeline import explain_files
 
+    for name in layer.split("+") if layer else ():
+        model.layer_name(name)  # an unknown one is told also where no method is read from a layer
     specs = resolve_specs(model, [parse_method(m, layer=layer) for m in methods])
     target = None if aim.target is None else model.class_index(aim.target)
     return explain_files(

@@ -116,6 +116,8 @@ def _dense(tensor: Tensor, space: Space) -> Layout | str:
     ]
     if found := next(filter(None, seen), None):
         return found
+    if tuple(tensor.shape[1:]) == (space.channels, *(space.size or ())):
+        return Layout(first, "first")  # the picture, only changed
     if tensor.ndim == 3:
         tokens = _tokens(tensor, space)
         return tokens if isinstance(tokens, Layout) or space.seen else Layout(first, "first")

@@ -45,6 +45,11 @@ def shadow(module: nn.Module, *, share: bool = True) -> nn.Module:
     with torch.inference_mode(mode=False), torch.no_grad():
         memo: dict[int, Any] = {}
         modules = list(module.modules())
+        if inner := next((m for m in modules if isinstance(m, torch.jit.ScriptModule)), None):
+            raise ModelError(
+                f"the network holds a TorchScript module ({inner.original_name}), which hides its layers and cannot be "
+                "copied; give the torch.nn.Module it was made from"
+            )
         for part in modules:
             memo[id(part)] = object.__new__(type(part))
             for tensor in _tensors(part):

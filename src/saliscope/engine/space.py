@@ -25,13 +25,14 @@ class Space:
 
     `batch` is the number of images, None where the inputs hold none. `prefix` are the numbers of tokens that the network
     is known to put in front of those of the patches, empty where it does not say. `seen` are the grids that its
-    convolutions and poolings returned, in order.
+    convolutions and poolings returned, in order. `channels` are those of the picture.
     """
 
     size: Shape | None
     batch: int | None = None
     prefix: frozenset[int] = frozenset()
     seen: list[Shape] = field(default_factory=list)
+    channels: int | None = None
 
     def see(self, tensor: Tensor | None) -> None:
         """Note the grid that a convolution or pooling returned, (B, C, ...)."""
@@ -47,7 +48,7 @@ def space_of(inputs: Any, prefix: frozenset[int]) -> Space:
     found = signal(inputs)
     if found is None:
         return Space(None, prefix=prefix)
-    return Space(tuple(found.shape[2:]), len(found), prefix)
+    return Space(tuple(found.shape[2:]), len(found), prefix, channels=found.shape[1])
 
 
 def is_spatial(module: nn.Module) -> bool:

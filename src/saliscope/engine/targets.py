@@ -140,7 +140,7 @@ def _as_tensor(target: Sequence[int] | Tensor) -> Tensor:
     if not all(isinstance(t, int) and not isinstance(t, bool) for t in listed):
         try:
             listed = [int(t) for t in map(_exact_int, listed)]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, AttributeError):
             raise TargetError(
                 f"targets {listed!r} are not all integers; allowed: {_ALLOWED}"
             ) from None

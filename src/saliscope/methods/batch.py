@@ -26,7 +26,7 @@ from saliscope.engine import (
     class_indices,
     with_picture,
 )
-from saliscope.errors import MethodError
+from saliscope.errors import MethodError, TargetError
 from saliscope.methods.base import Asking, Method
 from saliscope.methods.noise import Moments, noisy_copies
 from saliscope.methods.passes import Pass, captured, signal_of
@@ -102,6 +102,10 @@ def _targets(
 ) -> tuple[list[BatchTarget], Tensor | None, bool]:
     """The targets of each image, their classes (B, K), and whether K was asked for."""
     if callable(target):
+        if space != "logit":
+            raise TargetError(
+                f"a target function decides itself what is explained, so target_space={space!r} says nothing; leave it out"
+            )
         return [BatchTarget(None, space, target)], None, False
     classes, several = class_indices(target, capture.logits.detach())
     return [BatchTarget(c, space) for c in classes.T], classes, several

@@ -56,7 +56,7 @@ class FullGrad(Asking):
             last = k == len(question.targets) - 1
             shares.total = None
             gradient = capture.gradients(scores, layers=[PIXELS], last=last)[PIXELS]
-            shares.add(capture.activations[PIXELS], gradient)
+            shares.place(capture.activations[PIXELS].float() * gradient.float())
             assert shares.total is not None
             maps.append(shares.total)
         return torch.stack(maps, 1)
@@ -73,9 +73,21 @@ class _Shares:
 
     @torch.no_grad()
     def add(self, values: Tensor, gradient: Tensor) -> None:
-        share = grid_of((values.float() * gradient.float()).abs(), self.space)
-        if share is None:
-            return
+        """Take in the share of a layer; one without a grid (a linear layer's) has no place in the picture."""
+        share = values.float() * gradient.float()
+        grid = grid_of(share, self.space)
+        if grid is not None:
+            self.place(grid)
+        elif share.ndim == len(self.size) + 2:
+            raise MethodError(
+                f"FullGrad cannot tell how a share of shape {tuple(share.shape)} lies in the picture, and a map without it "
+                "would not add up; use integrated-gradients, or another input size"
+            )
+
+    @torch.no_grad()
+    def place(self, grid: Tensor) -> None:
+        """Add psi of a share (B, C, h, w)."""
+        share = grid.float().abs()
         axes = (2, 3) if self.rescale == "channel" else (1, 2, 3)
         least, most = share.amin(axes, keepdim=True), share.amax(axes, keepdim=True)
         unit = torch.where(most == least, 0.0, (share - least) / (most - least))

@@ -174,12 +174,12 @@ def _head_evidence(head: Head, evidence: Evidence, classes: Tensor) -> Evidence:
 
 
 def _unfolded(maps: Tensor, spec: MethodSpec, capture: Capture) -> Tensor:
-    """Maps (B, K, h, w) over the axes that a signal (B, K, l) or a volume (B, K, d, h, w) has."""
+    """Maps (..., h, w) over the axes that a signal (..., l) or a volume (..., d, h, w) has."""
     grids = {capture.grids[name] for name in spec.layers}
     dims = {len(grid) for grid in grids}
     if not dims or dims == {2}:
         return maps
-    return maps.flatten(2) if dims == {1} else maps.reshape(*maps.shape[:2], *grids.pop())
+    return maps.flatten(-2) if dims == {1} else maps.reshape(*maps.shape[:-2], *grids.pop())
 
 
 def _check_volumes(spec: MethodSpec, capture: Capture) -> None:
@@ -207,7 +207,7 @@ def images_of(inputs: Any) -> Tensor:
     found = picture(inputs)
     if found is None:
         raise MethodError(
-            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor. Methods read from a layer "
-            "take signals and volumes too"
+            "this method looks at the picture itself; the inputs hold no (B, C, H, W) tensor. The methods of one capture, "
+            "and the gradient at the input, take signals and volumes too"
         )
     return found.detach().float()

@@ -25,14 +25,14 @@ __all__ = [
 Channels = Literal["sum", "absmax", "keep"]
 
 
-def one_map(values: Tensor, channels: Channels) -> Tensor:
+def one_map(values: Tensor, channels: Channels, *, axis: int = -3) -> Tensor:
     """Make one value a pixel of those of its channels, (..., C, H, W) to (..., H, W): their sum, or the largest size.
 
     "keep" leaves all of them.
     """
     if channels == "keep":
         return values
-    return values.sum(-3) if channels == "sum" else values.abs().amax(-3)
+    return values.sum(axis) if channels == "sum" else values.abs().amax(axis)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Pixelwise(Method):
         return values if self.smooth else one_map(values, self.channels)
 
     def average(self, copies: Moments) -> Tensor:
-        return one_map(copies.mean, self.channels)
+        return one_map(copies.mean, self.channels, axis=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,4 +165,4 @@ class VarGrad(Gradient):
             )
 
     def average(self, copies: Moments) -> Tensor:
-        return one_map(copies.variance, self.channels)
+        return one_map(copies.variance, self.channels, axis=2)

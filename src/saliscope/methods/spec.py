@@ -163,7 +163,11 @@ def _read(value: Any, hint: Any, where: str) -> Any:
         number = hint(value)
     except (TypeError, ValueError):
         number = None
-    if number is None or isinstance(value, bool) or (hint is int and number != float(value)):
+    if (
+        number is None
+        or isinstance(value, bool)
+        or (hint is int and not isinstance(value, int) and number != float(value))
+    ):
         raise MethodError(
             f"{where} is {'a whole number' if hint is int else 'a number'}; got {value!r}"
         )
