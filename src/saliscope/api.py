@@ -202,7 +202,11 @@ class Comparison:
         header = ("method", "target", "status", "box", "IoU")
         lines = [header]
         for row in self.rows():
-            box = "none" if row["box"] is None else " ".join(f"{v:.1f}" for v in row["box"])
+            box = (
+                "none"
+                if row["box"] is None
+                else " ".join(f"{round(v, 1) + 0.0:.1f}" for v in row["box"])
+            )
             iou = f"{row['iou']:.3f}" if row["iou"] == row["iou"] else "n/a"
             lines.append((row["method"], row["target"], row["status"], box, iou))
         widths = [max(len(line[i]) for line in lines) for i in range(len(header))]

@@ -219,3 +219,11 @@ def test_areas_are_averaged(nets, batch):
 def test_settings_it_cannot_have(options, message):
     with pytest.raises(sc.MethodError, match=message):
         ExtremalPerturbation(**options)
+
+
+def test_where_blur_changes_no_score_there_is_nothing_to_find(nets, batch):
+    x = batch.clone()
+    x[1] = 0.25
+    found = sc.attribute(nets.gap(), x, 1, method="extremal-perturbation:iterations=3:cells=5")
+    assert float(found[1].abs().max()) == 0
+    assert float(found[0].max()) > 0

@@ -124,3 +124,26 @@ def test_layers_are_read_from_the_text_once_each():
     specs = [parse_method(s) for s in ("grad-cam@b+a", "random", "fem@a", "cam")]
     assert [s.layers for s in specs] == [("b", "a"), (), ("a",), ()]
     assert layers_of(specs) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("rise:masks=1000001", "1,000,000"),
+        ("rise:cells=1001", "1,000"),
+        ("lime:samples=100001", "100,000"),
+        ("kernel-shap:samples=100001", "100,000"),
+        ("gradient-shap:samples=100001", "100,000"),
+        ("integrated-gradients:steps=10001", "10,000"),
+        ("random:grid=4097", "4,096"),
+        ("centre:grid=4097", "4,096"),
+    ],
+)
+def test_tables_that_no_memory_holds_are_refused(text, limit):
+    name, _, rest = text.partition(":")
+    option, _, value = rest.partition("=")
+    with pytest.raises(
+        MethodError, match=rf"{name}:{option} is at most {limit}; got {int(value):,}"
+    ):
+        parse_method(text)
+    parse_method(f"{name}:{option}={int(value) - 1}")

@@ -223,6 +223,13 @@ def needed(value: Tensor | None, what: str, method: Method | None = None) -> Ten
     return value
 
 
+def at_most(method: Method, **limits: int) -> None:
+    """Refuse options whose tables would not fit into any memory: `MethodError` above a limit."""
+    for option, limit in limits.items():
+        if (value := getattr(method, option)) > limit:
+            raise MethodError(f"{method.name}:{option} is at most {limit:,}; got {value:,}")
+
+
 def weighted_sum(weights: Tensor, activation: Tensor) -> Tensor:
     """sum_k w_k A^k: channel weights (B, C) or (B, K, C) over a grid (B, C, h, w), giving (B, h, w) or (B, K, h, w).
 

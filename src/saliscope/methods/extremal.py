@@ -102,7 +102,9 @@ class _Search:
         self.speed = torch.zeros_like(self.values)
         ideal = torch.stack([area_shape(area, cells) for area in self.areas]).to(device)
         self.ideal = ideal.repeat_interleave(self.shape[1] * self.shape[2], 0)
-        self.scale = self._scale().to(device)
+        fall = self._fall().to(device)
+        self.scale = torch.where(fall > 0, fall, torch.ones_like(fall))
+        self.vain = fall == 0
 
     def step(self, weight: float) -> None:
         """One step of every mask along its gradient."""
@@ -114,19 +116,19 @@ class _Search:
             self.values[some] = moved.clamp(0, 1)
 
     def maps(self) -> Tensor:
-        """The mean mask over the areas, (B, K, H, W)."""
+        """The mean mask over the areas, (B, K, H, W); zero where blurring all of the picture changes no score."""
         with torch.no_grad():
             found = [self.masks.wide(self.masks(self.values[c])) for c in self._chunks()]
-        mean: Tensor = torch.cat(found).view(*self.shape, *self.masks.size).mean(0)
+        masks = torch.cat(found).masked_fill(self.vain[:, None, None], 0.0)
+        mean: Tensor = masks.view(*self.shape, *self.masks.size).mean(0)
         return mean.transpose(0, 1)
 
-    def _scale(self) -> Tensor:
-        """How much the score falls when all is blurred, for each mask (A K B,); 1 where it does not change."""
+    def _fall(self) -> Tensor:
+        """How much the score changes when all is blurred, for each mask (A K B,)."""
         copies = torch.stack([self.focus.levels[0], self.focus.levels[-1]])
         found = self.question.answers(2, lambda v, some: copies[v.start : v.stop, some])
         scores = torch.cat([s for _, s in found]).detach()
         fall = (scores[0] - scores[1]).abs()
-        fall = torch.where(fall > 0, fall, torch.ones_like(fall))
         return fall.T.expand(self.shape).flatten()
 
     def _chunks(self) -> Iterator[slice]:

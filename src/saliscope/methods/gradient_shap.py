@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saliscope.engine import PIXELS, Capture
 from saliscope.errors import MethodError
-from saliscope.methods.base import Asking
+from saliscope.methods.base import Asking, at_most
 from saliscope.methods.fills import filled
 from saliscope.methods.noise import own_generator
 from saliscope.methods.pixels import Channels, Pixelwise
@@ -53,6 +53,7 @@ class GradientSHAP(Pixelwise, Asking):
         super().__post_init__()
         if self.samples < 1:
             raise MethodError(f"gradient-shap:samples is at least 1; got {self.samples}")
+        at_most(self, samples=100_000)
         if not 0 <= self.deviation < float("inf"):
             raise MethodError(
                 f"gradient-shap:deviation is a share of the range of an image's values; got {self.deviation}"

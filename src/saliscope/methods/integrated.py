@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saliscope.engine import PIXELS, Network
 from saliscope.errors import MethodError
-from saliscope.methods.base import Asking
+from saliscope.methods.base import Asking, at_most
 from saliscope.methods.pixels import Channels, Pixelwise
 from saliscope.methods.question import Question
 from saliscope.methods.variants import gradients_of
@@ -54,6 +54,7 @@ class IntegratedGradients(Pixelwise, Asking):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_most(self, steps=10_000)
         least = 2 if self.rule == "trapezoid" else 1
         if self.steps < least:
             raise MethodError(

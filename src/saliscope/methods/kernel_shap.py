@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saliscope.errors import MethodError
+from saliscope.methods.base import at_most
 from saliscope.methods.coalitions import Coalitions
 
 __all__ = ["KernelSHAP"]
@@ -37,6 +38,7 @@ class KernelSHAP(Coalitions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_most(self, samples=100_000)
         if self.samples < 4:
             raise MethodError(
                 "kernel-shap:samples is at least 4: the picture, the filled one, and a coalition with its complement; "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from saliscope.errors import MethodError
+from saliscope.methods.base import at_most
 from saliscope.methods.coalitions import Coalitions
 
 __all__ = ["LIME"]
@@ -39,6 +40,7 @@ class LIME(Coalitions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_most(self, samples=100_000)
         if self.samples < 2:
             raise MethodError(
                 f"lime:samples is at least 2, the picture and another; got {self.samples}"

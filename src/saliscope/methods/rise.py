@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliscope.errors import MethodError
-from saliscope.methods.base import Asking
+from saliscope.methods.base import Asking, at_most
 from saliscope.methods.fills import Fill, filled
 from saliscope.methods.question import Question
 
@@ -55,6 +55,7 @@ class RISE(Asking):
         for option in ("masks", "cells"):
             if getattr(self, option) < 1:
                 raise MethodError(f"rise:{option} is at least 1; got {getattr(self, option)}")
+        at_most(self, masks=1_000_000, cells=1_000)
         if not 0 < self.p < 1:
             raise MethodError(f"rise:p is a probability above 0 and below 1; got {self.p}")
         if not 0 <= self.tolerance < float("inf"):

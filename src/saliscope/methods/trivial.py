@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saliscope.errors import MethodError
-from saliscope.methods.base import Captured, Evidence, Method
+from saliscope.methods.base import Captured, Evidence, Method, at_most
 from saliscope.methods.elementwise import HiResCAM, LayerCAM
 from saliscope.methods.grad_cam import GradCAM
 from saliscope.methods.noise import own_generator
@@ -50,6 +50,7 @@ class Random(Trivial):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least_one(self, "grid")
+        at_most(self, grid=4_096)
 
     def signed_map(self, evidence: Evidence) -> Tensor:
         noise = [
@@ -75,6 +76,7 @@ class Centre(Trivial):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least_one(self, "grid")
+        at_most(self, grid=4_096)
         if not 0 < self.sigma < float("inf"):
             raise MethodError(f"centre:sigma is a positive share of the side; got {self.sigma}")
 
