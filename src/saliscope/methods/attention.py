@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -85,9 +86,9 @@ class Following(Attending):
         maps = torch.stack(rows, 1)[..., layout.prefix :]
         return maps.reshape(*maps.shape[:2], *layout.shape)
 
+    @abstractmethod
     def joined(self, attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
         """How much each token (row) owes to each token of the input (column), (B, N, N)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

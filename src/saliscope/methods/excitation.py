@@ -124,7 +124,21 @@ def _largest(values: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MWP(Asking):
+class Excitation(Asking):
+    """The facts that MWP and its contrast share."""
+
+    family: ClassVar = "propagation"
+    at_layer: ClassVar[bool] = True
+    class_discriminative: ClassVar = True
+    paper: ClassVar = "Zhang et al. 2016, Top-down Neural Attention by Excitation Backprop"
+
+    @property
+    def logits_only(self) -> str:
+        return "starts from one class unit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MWP(Excitation):
     """The probability that a walk from the class down the excitatory connections passes a cell of the layer.
 
     It begins as 1 at the class and is shared at each unit among what excites it: P(a_i) = sum_j P(a_j) a_i w_ij+ / z_j with
@@ -135,21 +149,13 @@ class MWP(Asking):
 
     name: ClassVar = "mwp"
     title: ClassVar = "MWP"
-    family: ClassVar = "propagation"
-    at_layer: ClassVar[bool] = True
-    class_discriminative: ClassVar = True
     signed: ClassVar = False
     passes: ClassVar = "1 forward of twice the batch + 1 backward to the layer"
-    paper: ClassVar = "Zhang et al. 2016, Top-down Neural Attention by Excitation Backprop"
     equation: ClassVar = "P(a_i) = Σ_j a_i w⁺_ij P(a_j) / Σ_k a_k w⁺_kj   (eqs. 1 to 3)"
     use: ClassVar = "which units win on the way down from a class, in networks of ReLUs"
     avoid: ClassVar = (
         "telling classes apart: much of the mass is common to them all; take the contrastive one"
     )
-
-    @property
-    def logits_only(self) -> str:
-        return "starts from one class unit"
 
     def ask(self, question: Question) -> Tensor:
         walk = _Walk(question, self.title)
@@ -157,7 +163,7 @@ class MWP(Asking):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContrastiveMWP(Asking):
+class ContrastiveMWP(Excitation):
     """MWP of the class less MWP of its opposite: a unit whose weights are the class's with their signs turned.
 
     What excites any class cancels. Both are divided by their sum, so that the signed map sums to 0; the paper keeps the
@@ -166,21 +172,13 @@ class ContrastiveMWP(Asking):
 
     name: ClassVar = "c-mwp"
     title: ClassVar = "c-MWP"
-    family: ClassVar = "propagation"
-    at_layer: ClassVar[bool] = True
-    class_discriminative: ClassVar = True
     signed: ClassVar = True
     passes: ClassVar = "1 forward of twice the batch + 2 backward to the layer"
-    paper: ClassVar = "Zhang et al. 2016, Top-down Neural Attention by Excitation Backprop"
     equation: ClassVar = "M = ReLU(MWP(c) − MWP(c̄)),  c̄ the unit with weights −w_c   (section 3.3)"
     use: ClassVar = "telling classes apart with the whole network's wiring, in networks of ReLUs"
     avoid: ClassVar = "networks with other activations, where the probabilities have no meaning"
 
     relu: bool = True
-
-    @property
-    def logits_only(self) -> str:
-        return "starts from one class unit"
 
     def ask(self, question: Question) -> Tensor:
         walk = _Walk(question, self.title)

@@ -18,7 +18,6 @@ from saliscope.methods.smooth_masks import Focus, SmoothMasks, area_shape
 __all__ = ["ExtremalPerturbation"]
 
 _MOMENTUM = 0.9
-_GRAPH = 4  # times the memory of a pass that is not differentiated, by a cautious guess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +91,7 @@ class _Search:
         images = question.images
         self.areas, device = method.shares(), images.device
         self.shape = len(self.areas), len(question.targets), len(images)
-        self.together = all(t.row_by_row for t in question.targets)
-        self.limit = max(1, question.at_once() // _GRAPH) if self.together else len(images)
+        self.limit = question.differentiated_at_once()
         self.masks = SmoothMasks(method.cells, (images.shape[2], images.shape[3]), device)
         self.focus = Focus(images)
         cells = len(self.masks.kernel)
@@ -153,7 +151,7 @@ class _Search:
 
     def _slopes(self, pictures: Tensor, rows: Tensor, target: Tensor) -> Tensor:
         """The gradient of each picture's own score by its pixels."""
-        asked = rows if self.together else None
+        asked = rows if self.question.together else None
         seen = self.question.capture([PIXELS], pictures=pictures, rows=asked)
         scores = self.question.scores(seen, asked)
         own = scores.gather(1, target.to(scores.device)[:, None])[:, 0]

@@ -19,8 +19,6 @@ from saliscope.methods.question import Question
 
 __all__ = ["GradientSHAP"]
 
-_GRAPH = 4  # times the memory of a pass that is not differentiated, by a cautious guess
-
 
 @dataclass(frozen=True, kw_only=True)
 class GradientSHAP(Pixelwise, Asking):
@@ -63,12 +61,11 @@ class GradientSHAP(Pixelwise, Asking):
         images, count = question.images, len(question.targets)
         total = torch.zeros(len(images), count, *images.shape[1:], dtype=torch.float64)
         total = total.to(images.device)
-        together = all(t.row_by_row for t in question.targets)
-        limit = max(1, question.at_once() // _GRAPH) if together else len(images)
+        limit = question.differentiated_at_once()
         for first in range(0, len(images), limit):
             some = torch.arange(first, min(first + limit, len(images)))
             for ways, points in self._drawn(images[some.to(images.device)], limit // len(some)):
-                rows = some.repeat(len(ways)) if together else None
+                rows = some.repeat(len(ways)) if question.together else None
                 seen = question.capture([PIXELS], pictures=points.flatten(0, 1), rows=rows)
                 for k, slopes in enumerate(_slopes(seen, question.scores(seen, rows))):
                     share = ways.double() * slopes.reshape(ways.shape)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from saliscope.engine import PIXELS, ReluRule, relu_rule, unruled
 from saliscope.errors import MethodError
-from saliscope.methods.base import Asking, weighted_sum
+from saliscope.methods.base import Asking, Evidence
 from saliscope.methods.layers import average
 from saliscope.methods.pixels import Pixelwise
 from saliscope.methods.question import Question
@@ -123,7 +123,8 @@ def _grad_cam(question: Question) -> Tensor:
     maps = []
     for gradients in question.gradients(capture, question.layers):
         own = [
-            weighted_sum(g.mean((2, 3)), capture.activations[name]) for name, g in gradients.items()
+            Evidence(question.images, capture.activations[name], g).averaged
+            for name, g in gradients.items()
         ]
         maps.append(own[0] if len(own) == 1 else average(own))
     return torch.stack(maps, 1).relu()

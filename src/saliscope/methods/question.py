@@ -25,6 +25,8 @@ from saliscope.methods.groups import Draw, Group, gathered, told
 
 __all__ = ["Question"]
 
+_GRAPH = 4  # times the memory of a pass that is not differentiated, by a cautious guess
+
 _DRAWN = 3  # pictures in float32 that exist for each variant while it is drawn: itself, its mask, and what becomes both
 
 
@@ -159,6 +161,10 @@ class Question:
         drawn = _DRAWN * self.images[0].nbytes
         footprint = Footprint(counted.each + drawn, counted.fixed)
         return self.budget.images(footprint, self.images.device)
+
+    def differentiated_at_once(self) -> int:
+        """How many images at once where the pass is differentiated; a whole batch where it has to stay together."""
+        return max(1, self.at_once() // _GRAPH) if self.together else len(self.images)
 
     def _room(self) -> Room:
         whole = not self.together

@@ -22,9 +22,8 @@ def gradients_of(
     function of the user's own is asked about one batch at a time.
     """
     batch = len(question.images)
-    together = all(t.row_by_row for t in question.targets)
     # A pass that keeps its graph holds every layer, not only the widest.
-    step = max(1, question.at_once() // (2 * batch)) if together else 1
+    step = max(1, question.at_once() // (2 * batch)) if question.together else 1
     waiting = iter(variants)
     while chunk := list(islice(waiting, step)):
         rows = torch.arange(batch).repeat(len(chunk)) if len(chunk) > 1 else None
