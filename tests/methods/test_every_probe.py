@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from quick import at
 
 import saliscope as sc
+from quick import at
 from saliscope.methods import METHODS
 
 PROBES = [name for name, kind in METHODS.items() if kind.family == "probes"]
