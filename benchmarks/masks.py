@@ -21,8 +21,7 @@ from torch import Tensor
 
 from saliscope import attribute
 from saliscope.bench import Timing, interleaved, machine
-from saliscope.engine import Network
-from saliscope.methods.question import Question
+from saliscope.engine import Network, Question
 from saliscope.models import Model, load_model
 
 

@@ -55,7 +55,7 @@ def test_probes_of_a_function_of_the_users_own(gap, batch, name):
 @pytest.mark.parametrize("name", PROBES)
 @pytest.mark.parametrize("limit", [1, 2, 7, 10_000])
 def test_probes_however_many_are_asked_at_once(gap, batch, monkeypatch, name, limit):
-    from saliscope.methods.question import Question
+    from saliscope.engine import Question
 
     expected = sc.attribute(gap, batch, TARGETS, method=at(name))
     monkeypatch.setattr(Question, "at_once", lambda self: limit)

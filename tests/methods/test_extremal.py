@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import saliscope as sc
+from saliscope.engine import Question
 from saliscope.methods import ExtremalPerturbation
 from saliscope.methods.extremal import _Search
 from saliscope.methods.fills import blurred
-from saliscope.methods.question import Question
 from saliscope.methods.smooth_masks import Focus, SmoothMasks, area_shape
 
 

@@ -6,12 +6,11 @@ import torch
 from torch import nn
 
 import saliscope as sc
-from saliscope.engine import Network
+from saliscope.engine import Network, Question
 from saliscope.methods import GradientSHAP
 from saliscope.methods.fills import filled
 from saliscope.methods.noise import own_generator
 from saliscope.methods.pixels import one_map
-from saliscope.methods.question import Question
 
 TARGETS = torch.tensor([[0, 3], [2, 2], [4, 1]])
 

@@ -5,9 +5,8 @@ import torch
 import torchvision
 
 import saliscope as sc
-from saliscope.engine import BatchTarget, Budget, Network, shadow, survey
+from saliscope.engine import BatchTarget, Budget, Network, Question, shadow, survey
 from saliscope.methods.excitation import _Walk
-from saliscope.methods.question import Question
 from saliscope.models import logits_of
 
 

@@ -110,8 +110,7 @@ def test_a_mirrored_picture_gives_the_mirrored_map(nets, batch):
 
 
 def test_what_it_costs(nets, batch, monkeypatch):
-    from saliscope.engine import Network
-    from saliscope.methods.question import Question
+    from saliscope.engine import Network, Question
 
     monkeypatch.setattr(Question, "at_once", lambda self: 32)
     seen = []

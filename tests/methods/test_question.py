@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 import saliscope as sc
-from saliscope.engine import BatchTarget, Budget, Living, Network
+from saliscope.engine import BatchTarget, Budget, Living, Network, Question
 from saliscope.methods import METHODS, map_batch, parse_method
-from saliscope.methods.question import Question
 from saliscope.models import logits_of
 
 CLASSES = torch.tensor([[0, 3], [2, 2], [4, 1]])

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 import saliscope as sc
-from saliscope.engine import Network
+from saliscope.engine import Network, Question
 from saliscope.methods import RISE
-from saliscope.methods.question import Question
 from saliscope.methods.rise import _Masks
 
 TARGETS = torch.tensor([[0, 3], [2, 2], [4, 1]])

@@ -5,8 +5,7 @@ import copy
 import pytest
 import torch
 
-from saliscope.engine import BatchTarget, Budget, Network
-from saliscope.methods.question import Question
+from saliscope.engine import BatchTarget, Budget, Network, Question
 from saliscope.metrics.curves import CurveProtocol, removal_curves
 from saliscope.metrics.drop import keep, kept_scores
 from saliscope.metrics.occlusion_rank import occlusion_drops

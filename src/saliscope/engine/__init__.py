@@ -15,6 +15,7 @@ from saliscope.engine.linear_maps import LinearMap
 from saliscope.engine.network import Network, Rules
 from saliscope.engine.prepare import Prepared, prepare
 from saliscope.engine.propagation import Carrier, Propagation
+from saliscope.engine.question import Question
 from saliscope.engine.rest import Answer, Rest, rest_of
 from saliscope.engine.room import Room
 from saliscope.engine.rule_functions import divided, refuse_unseen
@@ -55,6 +56,7 @@ __all__ = [
     "OwnClasses",
     "Prepared",
     "Propagation",
+    "Question",
     "ReluRule",
     "Rest",
     "Room",

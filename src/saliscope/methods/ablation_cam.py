@@ -9,10 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from saliscope.engine import BatchTarget, Head
+from saliscope.engine import BatchTarget, Head, Question
 from saliscope.methods.base import Asking, weighted_sum
 from saliscope.methods.layers import average_by_target
-from saliscope.methods.question import Question
 
 __all__ = ["AblationCAM"]
 

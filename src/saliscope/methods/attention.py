@@ -10,10 +10,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliscope.engine import AttentionTap, Capture, Layout, count_passes, layout_of
+from saliscope.engine import AttentionTap, Capture, Layout, Question, count_passes, layout_of
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
-from saliscope.methods.question import Question
 
 __all__ = ["Attending", "AttentionLRP", "AttentionRollout", "by_head"]
 

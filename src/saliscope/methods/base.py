@@ -15,8 +15,8 @@ from saliscope.errors import MethodError
 from saliscope.methods.layers import average
 
 if TYPE_CHECKING:
+    from saliscope.engine import Question
     from saliscope.methods.noise import Moments
-    from saliscope.methods.question import Question
 
 __all__ = ["Asking", "Captured", "Evidence", "Method", "Reads", "Scalar", "weighted_sum"]
 

@@ -10,11 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from saliscope.engine import Question
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
 from saliscope.methods.fills import Fill, filled
 from saliscope.methods.noise import own_generator
-from saliscope.methods.question import Question
 from saliscope.methods.superpixels import superpixels
 
 __all__ = ["Coalitions"]

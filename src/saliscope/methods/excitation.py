@@ -14,6 +14,7 @@ from saliscope.engine import (
     Capture,
     LinearMap,
     Propagation,
+    Question,
     divided,
     picture,
     refuse_unseen,
@@ -21,7 +22,6 @@ from saliscope.engine import (
 from saliscope.errors import LayerError, MethodError
 from saliscope.methods.base import Asking
 from saliscope.methods.layers import average
-from saliscope.methods.question import Question
 
 __all__ = ["MWP", "ContrastiveMWP"]
 

@@ -9,10 +9,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliscope.engine import PIXELS
+from saliscope.engine import PIXELS, Question
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
-from saliscope.methods.question import Question
 from saliscope.methods.smooth_masks import Focus, SmoothMasks, area_shape
 
 __all__ = ["ExtremalPerturbation"]

@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliscope.engine import PIXELS, Space, biases, grid_of, undecomposed
+from saliscope.engine import PIXELS, Question, Space, biases, grid_of, undecomposed
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
-from saliscope.methods.question import Question
 
 __all__ = ["FullGrad"]
 

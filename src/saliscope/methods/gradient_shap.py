@@ -9,13 +9,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliscope.engine import PIXELS, Capture
+from saliscope.engine import PIXELS, Capture, Question
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, at_most
 from saliscope.methods.fills import filled
 from saliscope.methods.noise import own_generator
 from saliscope.methods.pixels import Channels, Pixelwise
-from saliscope.methods.question import Question
 
 __all__ = ["GradientSHAP"]
 

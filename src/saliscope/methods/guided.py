@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saliscope.engine import PIXELS, ReluRule, relu_rule, unruled
+from saliscope.engine import PIXELS, Question, ReluRule, relu_rule, unruled
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, Evidence
 from saliscope.methods.layers import average
 from saliscope.methods.pixels import Pixelwise
-from saliscope.methods.question import Question
 
 __all__ = ["DeconvNet", "GuidedBackprop", "GuidedGradCAM"]
 

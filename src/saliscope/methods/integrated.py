@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saliscope.engine import PIXELS, Network
+from saliscope.engine import PIXELS, Network, Question
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, at_most
 from saliscope.methods.pixels import Channels, Pixelwise
-from saliscope.methods.question import Question
 from saliscope.methods.variants import gradients_of
 
 __all__ = ["IntegratedGradients"]

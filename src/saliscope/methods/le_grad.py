@@ -9,10 +9,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliscope.engine import AttentionTap, Blocks, Layout, blocks_of, with_picture
+from saliscope.engine import AttentionTap, Blocks, Layout, Question, blocks_of, with_picture
 from saliscope.errors import MethodError
 from saliscope.methods.attention import Attending, by_head
-from saliscope.methods.question import Question
 
 __all__ = ["LeGrad"]
 

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from saliscope.engine import PIXELS, Propagation, refuse_unseen
+from saliscope.engine import PIXELS, Propagation, Question, refuse_unseen
 from saliscope.errors import LayerError, MethodError
 from saliscope.methods.base import Asking
 from saliscope.methods.layers import average
 from saliscope.methods.lrp_rules import COMPOSITES, Relevance
-from saliscope.methods.question import Question
 
 __all__ = ["LRP"]
 

@@ -10,10 +10,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from saliscope.engine import Question
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
 from saliscope.methods.fills import Fill, filled
-from saliscope.methods.question import Question
 
 __all__ = ["Occlusion"]
 

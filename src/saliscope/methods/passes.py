@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliscope.engine import BatchTarget, Budget, Capture, Head, Network, picture, signal
+from saliscope.engine import BatchTarget, Budget, Capture, Head, Network, Question, picture, signal
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, Captured, Evidence, Scalar
-from saliscope.methods.question import Question
 from saliscope.methods.spec import MethodSpec, layers_of
 
 __all__ = ["Pass", "captured", "images_of", "signal_of"]

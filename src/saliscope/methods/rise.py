@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saliscope.engine import Question
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, at_most
 from saliscope.methods.fills import Fill, filled
-from saliscope.methods.question import Question
 
 __all__ = ["RISE"]
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saliscope.engine import Question
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, weighted_sum
 from saliscope.methods.layers import average_by_target
-from saliscope.methods.question import Question
 
 __all__ = ["ISCAM", "SSCAM", "ScoreCAM"]
 

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from saliscope.engine import Question
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, weighted_sum
 from saliscope.methods.layers import average
 from saliscope.methods.noise import noisy_copies
-from saliscope.methods.question import Question
 from saliscope.methods.variants import gradients_of
 
 __all__ = ["SmoothGradCAMPlusPlus"]

@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from saliscope.methods.question import Question
+from saliscope.engine import Question
 
 __all__ = ["gradients_of"]
 

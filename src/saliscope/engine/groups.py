@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saliscope.engine import Budget, Room
+from saliscope.engine.budget import Budget
+from saliscope.engine.room import Room
 
 __all__ = ["Draw", "Group", "gathered", "told"]
 

@@ -1,4 +1,4 @@
-"""What a method may ask of a network again, for several targets of each image of a batch."""
+"""What may be asked of a network again, by methods and by metrics, for several targets of each image of a batch."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saliscope.engine import (
-    Answer,
-    BatchTarget,
-    Budget,
-    Capture,
-    Footprint,
-    Network,
-    Room,
-    Rules,
-    rest_of,
-    with_picture,
-)
-from saliscope.methods.groups import Draw, Group, gathered, told
+from saliscope.engine.budget import Budget
+from saliscope.engine.capture import Capture
+from saliscope.engine.footprint import Footprint
+from saliscope.engine.groups import Draw, Group, gathered, told
+from saliscope.engine.inputs import with_picture
+from saliscope.engine.network import Network, Rules
+from saliscope.engine.rest import Answer, rest_of
+from saliscope.engine.room import Room
+from saliscope.engine.targets import BatchTarget
 
 __all__ = ["Question"]
 
