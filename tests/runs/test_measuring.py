@@ -11,9 +11,11 @@ from saliscope import runs
 from saliscope.boxes import Box, best_iou
 from saliscope.data import Listing, Region, Sample, open_data
 from saliscope.errors import DataError
+from saliscope.frames import Frame
 from saliscope.images import Photo
 from saliscope.localization import even_grid, parse_protocol, sweep_boxes
 from saliscope.metrics import (
+    COMPLEXITY_METRICS,
     box_coverage,
     box_region,
     energy_in_boxes,
@@ -29,10 +31,12 @@ from saliscope.metrics import (
 from saliscope.runs.measuring import (
     CENTRE_BOX,
     FULL_BOX,
+    SHUFFLED,
     SIDES,
     measure_part,
     measures_of,
     sample_of,
+    shuffled_map,
 )
 from saliscope.runs.scoring import Measures
 from saliscope.runs.tables import MAPS, frame_of, from_bytes
@@ -228,7 +232,7 @@ def test_images_without_a_box_are_undefined_and_never_zero(finished):
     rows = run.scores.filter(pl.col("id").str.ends_with("p3.png"))
     assert len(rows) > 0
     defined = rows.filter(pl.col("value").is_not_nan())
-    assert set(defined["metric"]) == {"no-box"}
+    assert set(defined["metric"]) == {"no-box", *COMPLEXITY_METRICS}
     assert run.curves.filter(pl.col("id").str.ends_with("p3.png")).height == 0
     wide = run.by_method("iou", "yang2025")
     assert wide.filter(pl.col("id") == "cat/p3.png").select("cam", "random", FULL_BOX).row(
@@ -359,7 +363,8 @@ def test_an_annotation_damaged_since_makes_scores_undefined(several, world, tmp_
     data = {"all": dataclasses.replace(world.several(), read=Since("all"))}
     runs.measure(several.place.address, data=data, thresholds=4)
     run = runs.open_run(several.place.address)
-    assert set(run.scores.filter(id="v0").drop_nans("value")["metric"]) == {"no-box"}
+    rows = run.scores.filter(id="v0").drop_nans("value")
+    assert set(rows["metric"]) == {"no-box", *COMPLEXITY_METRICS}
     (image,) = run.images.filter(id="v0").to_dicts()
     assert (image["status"], image["message"], image["instances"]) == (
         "ok",
@@ -441,8 +446,60 @@ def test_a_flat_map_keeps_what_a_crop_never_saw(one):
     measures = Measures((parse_protocol("cam2016"),), ("min-max",), 4, ())
     row = row_of([[np.inf]], "nonfinite", region=[0, 0, 30, 40])
     files = measure_part(frame_of([row], MAPS), one, measures)
-    (pixels,) = from_bytes(files["pixels"], "x").to_dicts()
-    assert (pixels["inside"][0], pixels["outside"][0]) == (480, 30 * 40 - 480)
+    found = from_bytes(files["pixels"], "x")
+    assert found["spec"].to_list() == ["cam", SHUFFLED]
+    for pixels in found.to_dicts():
+        assert (pixels["inside"][0], pixels["outside"][0]) == (480, 30 * 40 - 480)
+
+
+# --- the shuffled map ------------------------------------------------------------------------------------------------
+
+
+def test_the_shuffled_row_scores_the_reference_with_its_cells_elsewhere(one):
+    grid = np.arange(12, dtype=np.float32).reshape(3, 4)
+    measures = Measures((parse_protocol("cam2016"),), ("min-max",), 4, ())
+    rows = [row_of(grid[::-1], "ok") | {"spec": "first"}, row_of(grid, "ok") | {"spec": "second"}]
+    place = shuffled_map(np.arange(12).reshape(3, 4), rows[0]["id"]).ravel()
+    assert sorted(place) == list(range(12))
+    assert list(place) != list(range(12))
+    for reference, own in ((None, grid[::-1]), ("first", grid[::-1]), ("second", grid)):
+        files = measure_part(frame_of(rows, MAPS), one, measures, reference=reference)
+        shuffled = own.ravel()[place].reshape(3, 4)
+        np.testing.assert_array_equal(shuffled, shuffled_map(own, rows[0]["id"]))
+        alone = [row_of(shuffled, "ok") | {"spec": SHUFFLED}]
+        expected = measure_part(frame_of(alone, MAPS), one, measures)
+        for table in ("scores", "boxes", "curves", "pixels"):
+            found = from_bytes(files[table], "x").filter(spec=SHUFFLED)
+            assert len(found) > 0
+            assert found.equals(from_bytes(expected[table], "x").filter(spec=SHUFFLED))
+    without = measure_part(frame_of(rows, MAPS), one, measures, trivial=False)
+    assert SHUFFLED not in from_bytes(without["scores"], "x")["spec"].to_list()
+
+
+def test_another_image_is_shuffled_otherwise():
+    grid = np.arange(49).reshape(7, 7)
+    one, two = shuffled_map(grid, "a"), shuffled_map(grid, "b")
+    assert (one == shuffled_map(grid, "a")).all()
+    assert (one != two).any()
+
+
+def test_complexity_is_that_of_the_grid_and_of_the_heatmap(one):
+    grid = np.array([[0.0, 1.0], [2.0, -5.0]], np.float32)
+    measures = Measures((), (), 0, ())
+    row = row_of(grid, "ok", region=[0, 0, 30, 40])
+    files = measure_part(frame_of([row], MAPS), one, measures, trivial=False)
+    found = {(r["metric"], r["protocol"]): r["value"] for r in from_bytes(files["scores"], "x").to_dicts()}  # fmt: skip
+    frame = Frame(
+        (row["source_height"], row["source_width"]),
+        Box(0, 0, 30, 40),
+        (row["input_height"], row["input_width"]),
+    )
+    heat = frame.map_to_source(grid)
+    seen = ~np.isnan(heat)
+    assert not seen.all()
+    for name, metric in COMPLEXITY_METRICS.items():
+        close(found[name, "map"], metric(grid))
+        close(found[name, "image"], metric(heat, seen=seen))
 
 
 # --- the right data --------------------------------------------------------------------------------------------------

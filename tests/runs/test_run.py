@@ -15,6 +15,7 @@ from saliscope.errors import DataError, DependencyError, OptionError
 from saliscope.localization import even_grid
 from saliscope.metrics.wsol import wsol_grid
 from saliscope.runs.run import role_filter
+from saliscope.runs.store import ASKED
 from saliscope.runs.tables import TABLES
 
 
@@ -45,7 +46,8 @@ def test_opening_and_reading_writes_nothing(kept):
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in kept.rglob("*") if p.is_file()}
     run = sc.open_run(kept)
     for name in TABLES:
-        assert (len(getattr(run, name)) > 0) == (name != "pixels")  # there are no masks
+        without = name in ("pixels", *ASKED, "sanity")  # there are no masks, and nothing was asked
+        assert (len(getattr(run, name)) == 0) == without
     run.explanations("cat/p0.png")
     assert {
         p: (p.stat().st_mtime_ns, p.read_bytes()) for p in kept.rglob("*") if p.is_file()
@@ -71,7 +73,7 @@ def test_thresholds(run):
 @pytest.mark.parametrize("target", ["truth", "predicted"])
 def test_one_row_an_image_one_column_a_method(run, target):
     wide = run.by_method("iou", "cam2016", target=target)
-    assert wide.columns == ["id", "index", "target", *run.methods, "full-box"]
+    assert wide.columns == ["id", "index", "target", *run.methods, "shuffled", "full-box"]
     assert len(wide) == 11
     assert wide["index"].to_list() == sorted(wide["index"].to_list())
     for row in wide.to_dicts():
@@ -143,7 +145,7 @@ def test_pandas(run, monkeypatch):
     frame = run.to_pandas("iou", "yang2025")
     assert isinstance(frame, pandas.DataFrame)
     assert frame.index.name == "id"
-    assert list(frame.columns) == [*run.methods, "full-box"]
+    assert list(frame.columns) == [*run.methods, "shuffled", "full-box"]
     wide = run.by_method("iou", "yang2025")
     assert list(frame.index) == wide["id"].to_list()
     np.testing.assert_array_equal(frame["cam"].to_numpy(), wide["cam"].to_numpy())

@@ -4,7 +4,7 @@ import pytest
 
 from saliscope.errors import DataError, OptionError
 from saliscope.runs import RunSettings, make_run_settings, read_run_settings
-from saliscope.runs.settings import DECLARED, FREE, MEASURING
+from saliscope.runs.settings import ASKING, DECLARED, FREE, MEASURING
 from saliscope.settings import settings_toml
 
 BASE = {"model": "resnet18", "data": "critters"}
@@ -113,12 +113,13 @@ def test_what_decides_follows_the_protocols_unless_it_is_said():
 
 
 def test_every_field_is_of_one_kind():
-    kinds = [FREE, MEASURING, DECLARED]
+    kinds = [FREE, MEASURING, ASKING, DECLARED]
     names = [name for kind in kinds for name in kind]
     assert len(names) == len(set(names))
     assert set(names) < set(RunSettings.model_fields)
     one = make()
     assert set(one.measuring()) == MEASURING
+    assert set(one.asking()) == ASKING
     assert set(one.declared()) == DECLARED
     assert set(one.explaining()) == set(RunSettings.model_fields) - set(names)
 

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from saliscope.cli.run_progress import RunProgress, finished, stopped
 from saliscope.cli.setting_flags import make_flags, overrides
 from saliscope.errors import OptionError
-from saliscope.runs.settings import DECLARED, FREE, MEASURING, RunSettings
+from saliscope.runs.settings import ASKING, DECLARED, FREE, MEASURING, RunSettings
 
 if TYPE_CHECKING:
     from saliscope.runs import Outcome
@@ -31,6 +31,7 @@ NAMES: dict[str, str | list[str]] = {
 
 _GROUPS = {
     **dict.fromkeys(sorted(MEASURING), "Measuring"),
+    **dict.fromkeys(sorted(ASKING), "Asking the network about the maps"),
     **dict.fromkeys(sorted(DECLARED), "Declared before the run"),
     **dict.fromkeys(sorted(FREE), "Where and how (may change when a run is continued)"),
 }
@@ -42,6 +43,7 @@ app = App(
     help_epilogue=(
         "The same command on the same folder continues a run that was stopped in whatever way, a killed process included.\n\n"
         "Written: run.json (settings, versions, hashes), maps/ (raw maps), scores/, boxes/, curves/, pixels/, images/ (Parquet), "
+        "with --ask also answers/, removal/, costs/, sanity/, "
         "errors.jsonl (samples that failed). `saliscope report DIR` makes a page of it.\n\n"
         "saliscope evaluate -m resnet50 -d stanford_dogs --tune val --method cam --method grad-cam@layer3 -o runs/dogs\n\n"
         "saliscope evaluate dogs.toml -o runs/dogs"

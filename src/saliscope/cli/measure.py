@@ -1,4 +1,4 @@
-"""`saliscope measure`: score stored maps again, with other protocols or thresholds, without the network."""
+"""`saliscope measure`: score stored maps again, with other protocols or thresholds, or ask the network about them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from cyclopts import App, Parameter
 from saliscope.cli.evaluate import NAMES
 from saliscope.cli.run_progress import RunProgress, finished, stopped
 from saliscope.cli.setting_flags import make_flags, overrides
-from saliscope.runs.settings import MEASURING, RunSettings
+from saliscope.runs.settings import ASKING, MEASURING, RunSettings
 
 __all__ = ["app", "measure"]
 
-_WHERE = ("root", "workers", "engine", "address")
+_WHERE = ("root", "workers", "engine", "address", "memory", "device")
 MeasureFlags = make_flags(
     RunSettings,
-    without=[n for n in RunSettings.model_fields if n not in (*MEASURING, *_WHERE)],
+    without=[n for n in RunSettings.model_fields if n not in (*MEASURING, *ASKING, *_WHERE)],
     names=NAMES,
 )
 
@@ -25,7 +25,8 @@ app = App(
     suppress_keyboard_interrupt=False,  # what is kept is said below
     help_epilogue=(
         "What is not named stays as the run has it. The same command continues after a stop.\n\n"
-        "saliscope measure runs/dogs --protocol cam2016:threshold=0.3 --protocol yang2025"
+        "saliscope measure runs/dogs --protocol cam2016:threshold=0.3 --protocol yang2025\n\n"
+        "saliscope measure runs/dogs --ask faithfulness --ask sanity"
     ),
 )
 
@@ -44,7 +45,7 @@ def measure(
     ] = False,
     fields: Annotated[MeasureFlags | None, Parameter(name="*", group="Measuring")] = None,  # type: ignore[valid-type]  # made from RunSettings
 ) -> int:
-    """Score the stored maps of a run again: other protocols, thresholds or pointing; the network is not needed."""
+    """Score the stored maps of a run again: other protocols, thresholds or pointing; the network is needed for --ask alone."""
     from saliscope.runs import measure as again
 
     given: dict[str, Any] = overrides(fields) if fields is not None else {}

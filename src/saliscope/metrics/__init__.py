@@ -31,6 +31,7 @@ from saliscope.metrics.classification import (
 from saliscope.metrics.complexity import (
     COMPLEXITY_METRICS,
     HeatPart,
+    complexity_scores,
     effective_area,
     entropy,
     gini,
@@ -38,6 +39,7 @@ from saliscope.metrics.complexity import (
     normalised_entropy,
 )
 from saliscope.metrics.energy import enrichment, heat_share
+from saliscope.metrics.inquiries import INQUIRIES, Answered, Inquiry, inquiries_for
 from saliscope.metrics.known_evidence import (
     EVIDENCE_METRICS,
     contrast,
@@ -54,6 +56,7 @@ from saliscope.metrics.localization import (
     pixels_of,
     union_iou,
 )
+from saliscope.metrics.panel import Panel, Twin, to_size
 from saliscope.metrics.pixels import (
     PixelAP,
     pixel_average_precision,
@@ -114,10 +117,12 @@ __all__ = [
     "AGREEMENT_METRICS",
     "COMPLEXITY_METRICS",
     "EVIDENCE_METRICS",
+    "INQUIRIES",
     "METRICS",
     "ROBUSTNESS_METRICS",
     "SIMILARITY_METRICS",
     "AlphaLevel",
+    "Answered",
     "BestThreshold",
     "BoxAccuracy",
     "BoxAccuracyScore",
@@ -126,9 +131,11 @@ __all__ = [
     "ClsLocScores",
     "Explainer",
     "HeatPart",
+    "Inquiry",
     "Likeness",
     "Mean",
     "Metric",
+    "Panel",
     "PixelAP",
     "PointingGame",
     "PointingScores",
@@ -141,12 +148,14 @@ __all__ = [
     "Separation",
     "Stage",
     "TopOverlap",
+    "Twin",
     "average_ranks",
     "best_threshold",
     "box_coverage",
     "box_region",
     "chance_similarity",
     "classification_error",
+    "complexity_scores",
     "contrast",
     "contrastivity",
     "cue_enrichment",
@@ -164,6 +173,7 @@ __all__ = [
     "hog_features",
     "hog_similarity",
     "hottest_point",
+    "inquiries_for",
     "inside_outside_ratio",
     "is_difficult",
     "jpeg_consistency",
@@ -198,6 +208,7 @@ __all__ = [
     "ssim",
     "stages",
     "surviving",
+    "to_size",
     "top_overlap",
     "twin_enrichment",
     "twin_share",

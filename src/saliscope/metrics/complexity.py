@@ -21,6 +21,7 @@ from saliscope.metrics.scores import Metric
 __all__ = [
     "COMPLEXITY_METRICS",
     "HeatPart",
+    "complexity_scores",
     "effective_area",
     "entropy",
     "gini",
@@ -52,9 +53,13 @@ def gini(
     values = _heat(heat, part, seen)
     if values is None:
         return math.nan
-    n = len(values)
+    return _sparseness(np.sort(values))
+
+
+def _sparseness(ascending: NDArray[np.float64]) -> float:
+    n = len(ascending)
     weights = 2.0 * np.arange(1, n + 1) - n - 1
-    return float((weights * np.sort(values)).sum() / (n * values.sum()))
+    return float((weights * ascending).sum() / (n * ascending.sum()))
 
 
 def entropy(
@@ -117,12 +122,41 @@ def heat_area(
     values = _heat(heat, part, seen)
     if values is None:
         return math.nan
-    held = np.cumsum(np.sort(values)[::-1])
+    return _area_holding(np.sort(values), share)
+
+
+def _area_holding(ascending: NDArray[np.float64], share: float) -> float:
+    held = np.cumsum(ascending[::-1])
     wanted = share * held[-1]
     last = int(np.searchsorted(held, wanted))
     before = float(held[last - 1]) if last else 0.0
     within = (wanted - before) / (held[last] - before)
-    return float((last + within) / len(values))
+    return float((last + within) / len(ascending))
+
+
+def complexity_scores(
+    heat: NDArray[np.floating],
+    *,
+    part: HeatPart = "absolute",
+    seen: NDArray[np.bool_] | None = None,
+) -> dict[str, float]:
+    """All of `COMPLEXITY_METRICS` of one map by name, for little more than one of them: its values are sorted once.
+
+    The arguments, NaN and `DataError` are those of `gini`.
+    """
+    values = _heat(heat, part, seen)
+    if values is None:
+        return dict.fromkeys(COMPLEXITY_METRICS, math.nan)
+    ascending = np.sort(values)
+    n, nats = len(values), _nats(values)
+    return {
+        "gini": _sparseness(ascending),
+        "entropy": nats,
+        "normalised-entropy": nats / math.log(n) if n > 1 else math.nan,
+        "effective-area": min(math.exp(nats) / n, 1.0),
+        "heat-area-50": _area_holding(ascending, 0.5),
+        "heat-area-90": _area_holding(ascending, 0.9),
+    }
 
 
 def _heat(

@@ -241,6 +241,14 @@ class Model:
         if state != self._state:
             self._state, self._survey, self._networks = state, None, {}
 
+    def in_precision(self, precision: Precision) -> Model:
+        """The same model with its copies in another precision; itself where it has that one."""
+        if precision == self.precision:
+            return self
+        other = Model.__new__(Model)
+        other.__setstate__(self.__getstate__() | {"precision": _precision(precision)})
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
         kept = {k: v for k, v in self.__dict__.items() if k != "_lock"}
         return kept | {"_survey": None, "_networks": {}, "_state": ()}

@@ -31,6 +31,10 @@ class ClassMap:
             own = [self._by_name.get(folded(r.label)) for r in sample.regions if not r.crowd]
         return tuple(dict.fromkeys(o for o in own if o is not None))
 
+    def output_of(self, name: str) -> int | None:
+        """The output for a class of the data by its name, None where there is none."""
+        return self._by_name.get(folded(name))
+
     def name_of(self, output: int | None) -> str | None:
         """The data's name for an output, None where it has none."""
         if output is None or output not in self.outputs:

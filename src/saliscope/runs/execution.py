@@ -1,4 +1,4 @@
-"""The two stages of a run over all of its samples: begun, continued, counted, recorded."""
+"""The stages of a run over all of its samples: begun, continued, counted, recorded."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from saliscope.data import DataSet, Sample, read_samples
 from saliscope.errors import DataError, OptionError
 from saliscope.models import Model
-from saliscope.provenance import machine, now
+from saliscope.provenance import now
+from saliscope.runs.answering import ask_about, asks_more, check_evidence, same_subject
 from saliscope.runs.anywhere import from_anywhere, moved
 from saliscope.runs.clearing import clear
 from saliscope.runs.explain_stage import explaining
@@ -21,48 +22,21 @@ from saliscope.runs.measure_stage import measuring
 from saliscope.runs.measuring import check_wsol
 from saliscope.runs.place import Place, open_place
 from saliscope.runs.primary import TOP, check_primary
-from saliscope.runs.record import RUN, Record, Session, hash_of, open_record, read_record
+from saliscope.runs.record import RUN, Record, hash_of, open_record, read_record
 from saliscope.runs.selection import Unit, first_of, select, units_of
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.splits import check_splits, open_splits
 from saliscope.runs.store import Store
 from saliscope.runs.stream import cores
 from saliscope.runs.subject import Subject, open_subject
+from saliscope.runs.working import Silent, Watch, Working
 
 __all__ = ["Outcome", "Watch", "evaluate", "measure"]
 
 Folder = str | os.PathLike[str]
+_ROWS = 2  # grows when the scores of given settings become others, so that those of older versions are told apart
 _WORTH_A_PROCESS = 60  # images; fewer are measured before another process has begun
 _HOPELESS = 32  # so many samples that failed, and none that did not, are no accident
-
-
-class Watch(Protocol):
-    """What is told how far a run is; `saliscope evaluate` draws a bar of it.
-
-    One that has a method `asking(method, done, total)` is also told how far a method is that asks the network again.
-    """
-
-    def begin(self, stage: str, total: int, done: int) -> None:
-        """A stage begins: `total` images, of which `done` were finished earlier."""
-        ...
-
-    def step(self, done: int, failed: int) -> None:
-        """So many more are done, and so many more have failed."""
-        ...
-
-    def say(self, message: str) -> None:
-        """Something worth a line."""
-        ...
-
-
-class Silent:
-    """A watch that says nothing."""
-
-    def begin(self, stage: str, total: int, done: int) -> None: ...
-
-    def step(self, done: int, failed: int) -> None: ...
-
-    def say(self, message: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +84,7 @@ def evaluate(
         with place.alone(f"shard-{settings.slot[0] + 1}"):
             if overwrite:
                 clear(place)
-            return _both_stages(subject, place, told, retry=retry_failed, named=named)
+            return _every_stage(subject, place, told, retry=retry_failed, named=named)
 
 
 def _check(subject: Subject) -> None:
@@ -122,10 +96,11 @@ def _check(subject: Subject) -> None:
             "e.g. --method grad-cam"
         )
     check_wsol(settings, subject.resolved)
+    check_evidence(subject)
     check_primary(settings, several=settings.primary.startswith(TOP) and _several(subject))
 
 
-def _both_stages(
+def _every_stage(
     subject: Subject, place: Place, told: Watch, *, retry: bool, named: tuple[bool, bool]
 ) -> Outcome:
     settings = subject.settings
@@ -137,20 +112,23 @@ def _both_stages(
     added = _explain(subject, store, record, told, retry=retry, named=named)
     own = _own_parts(subject, store) if settings.shard is not None else ()
     _measure(settings, subject.data, store, record, told, named=named[1], own=own)
+    ask_about(subject, store, record, told, named=named, own=own)
     return _outcome(store, added)
 
 
 def measure(
     folder: Folder,
     *,
+    model: Model | None = None,
     data: Mapping[str, DataSet] | None = None,
     watch: Watch | None = None,
     **settings: Any,
 ) -> Outcome:
     """Score the stored maps of a run again, without its network, by other `settings` (protocols, thresholds, ...).
 
+    With `ask` the network is asked about them, which loads it again, or takes `model`; what it was asked before is not asked again.
     Scores by other settings are removed once the new ones are complete. The annotations are read again, from `root` where
-    the data lies elsewhere now. Errors as in `evaluate`.
+    the data lies elsewhere now. Errors as in `evaluate`; `OptionError` where the network or the data is not the one of the maps.
     """
     place, told = open_place(folder), watch or Silent()
     record = read_record(place)
@@ -162,6 +140,10 @@ def measure(
         parts = dict(data) if data is not None else _opened(own)
         check_splits(own, parts)
         _measure(own, parts, store, record, told, named=data is None)
+        if asks_more(own, store):
+            subject = same_subject(own, record, model, parts)
+            check_evidence(subject)
+            ask_about(subject, store, record, told, named=(model is None, data is None))
         return _outcome(store, Done(0, 0))
 
 
@@ -218,7 +200,7 @@ def _explain(
         tell = getattr(told, "asking", None)
         work = explaining(subject, store, units, workers=workers, named=named, tell=tell)
         with (
-            _Working(record, store, "explain", settings, workers) as session,
+            Working(record, store, "explain", settings, workers) as session,
             closing(work) as done,
         ):
             for each in done:
@@ -286,7 +268,7 @@ def _measure(
     named: bool,
     own: Collection[str] = (),
 ) -> None:
-    key = hash_of(settings.measuring() | {"trivial": settings.trivial})
+    key = hash_of(settings.measuring() | {"trivial": settings.trivial, "rows": _ROWS})
     mine = store.unmeasured(key)
     if settings.shard is not None:
         mine = [name for name in mine if name in own]
@@ -297,7 +279,7 @@ def _measure(
         workers = settings.workers or min(cores() if named else 1, 1 + images // _WORTH_A_PROCESS)
         work = measuring(settings, data, store, mine, key, workers=workers, named=named)
         with (
-            _Working(record, store, "measure", settings, workers) as session,
+            Working(record, store, "measure", settings, workers) as session,
             closing(work) as done,
         ):
             for each in done:
@@ -312,39 +294,6 @@ def _measure(
     elif not record.measured:
         record.measure, record.measured = settings.measuring(), key
         record.save(store.place)
-
-
-class _Working:
-    """Notes in run.json that a stage works, and what it did, also where it is interrupted."""
-
-    def __init__(
-        self, record: Record, store: Store, stage: str, settings: RunSettings, workers: int
-    ) -> None:
-        self.record, self.store = record, store
-        self.added = Done(0, 0)
-        self.session = Session(
-            stage, now(), machine(), settings.engine, workers, settings.shard or "1/1"
-        )
-
-    def __enter__(self) -> _Working:
-        self.record.begin(self.session)
-        self.record.save(self.store.place)
-        return self
-
-    def add(self, each: Done, told: Watch) -> Done:
-        self.added = Done(self.added.done + each.done, self.added.failed + each.failed)
-        told.step(each.done, each.failed)
-        return self.added
-
-    def settle(self, whole: Done, told: Watch) -> Done:
-        """Count what is there where that is more than was told."""
-        more = Done(whole.done - self.added.done, whole.failed - self.added.failed)
-        return self.add(more, told) if (more.done, more.failed) != (0, 0) else self.added
-
-    def __exit__(self, *_: object) -> None:
-        self.session.ended = now()
-        self.session.done, self.session.failed = self.added.done, self.added.failed
-        self.record.save(self.store.place)
 
 
 def _write_errors(store: Store) -> None:

@@ -20,7 +20,7 @@ from saliscope.runs.store import Store
 from saliscope.runs.stream import cores
 from saliscope.runs.subject import Subject, open_subject
 
-__all__ = ["explaining"]
+__all__ = ["explaining", "own_share"]
 
 
 def explaining(
@@ -64,13 +64,19 @@ def _explainer(
     settings: RunSettings, model: Model | None, data: Mapping[str, DataSet] | None,
     address: str, workers: int, number: int,
 ) -> Work[Unit, Done]:  # fmt: skip
-    """What a process of several does: its own copy of the network, its share of the cores, the next GPU."""
+    """What a process of several does: its own copy of the network."""
+    own = own_share(settings, workers, number)
+    return _explains(open_subject(own, model, data), Store(open_place(address)))
+
+
+def own_share(settings: RunSettings, workers: int, number: int) -> RunSettings:
+    """Give this process, one of several, its share of the cores, and the next GPU."""
     if settings.engine == "local":  # a cluster deals out cores and GPUs itself
         torch.set_num_threads(max(1, cores() // workers))
         if settings.device is None and torch.cuda.device_count() > 1:
             device = f"cuda:{number % torch.cuda.device_count()}"
-            settings = settings.model_copy(update={"device": device})
-    return _explains(open_subject(settings, model, data), Store(open_place(address)))
+            return settings.model_copy(update={"device": device})
+    return settings
 
 
 def _kept(store: Store, part: Part) -> Done:

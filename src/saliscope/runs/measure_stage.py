@@ -53,7 +53,9 @@ def _measures(settings: RunSettings, data: Data, store: Store, key: str) -> Work
         cv2.setNumThreads(1)
         for name in names:
             maps = store.read("maps", name)
-            tables = measure_part(maps, data, measures, trivial=settings.trivial)
+            tables = measure_part(
+                maps, data, measures, trivial=settings.trivial, reference=settings.reference
+            )
             store.write_measured(name, key, tables)
             yield Done(maps["index"].n_unique(), 0)
 

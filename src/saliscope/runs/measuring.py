@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,12 +34,14 @@ from saliscope.runs.tables import BOXES, CURVES, IMAGES, KEY, PIXELS, SCORES, fr
 __all__ = [
     "CENTRE_BOX",
     "FULL_BOX",
+    "SHUFFLED",
     "SIDES",
     "TRIVIAL",
     "check_wsol",
     "measure_part",
     "measures_of",
     "sample_of",
+    "shuffled_map",
 ]
 
 TRIVIAL = ("random", "centre", "edges")
@@ -46,6 +49,9 @@ TRIVIAL = ("random", "centre", "edges")
 
 FULL_BOX, CENTRE_BOX = "full-box", "centre-box"
 """Rows without a map: the whole image as box and as even heat; a centred box of any size."""
+
+SHUFFLED = "shuffled"
+"""Rows of the reference method's own map with its cells in random places: what a score owes to values, not to places."""
 
 SIDES = np.arange(1, 101) / 100
 """The sizes of the centred box, as shares of each side."""
@@ -101,17 +107,19 @@ def measure_part(
     measures: Measures,
     *,
     trivial: bool = True,
+    reference: str | None = None,
     tell: Callable[[int], None] = lambda _: None,
 ) -> dict[str, bytes]:
     """Score all maps of one part: the files of the tables, by name of the table.
 
-    `data` are the splits that the rows speak of. With `trivial` each image and class also gets the rows of boxes alone.
+    `data` are the splits that the rows speak of. With `trivial` each image and class also gets the rows of boxes alone, and of
+    the map of the `reference` (by default the first method) shuffled.
     `tell` is told each image that is done. An annotation that cannot be read makes the scores of its image undefined, and
     the row of the image says why. Raises `DataError` where the data is another than the maps were made of.
     """
     tables = _Tables()
     for rows in _images(maps):
-        _measure_image(tables, rows, data, measures, trivial=trivial)
+        _measure_image(tables, rows, data, measures, trivial=trivial, reference=reference)
         tell(1)
     schemas = {
         "scores": SCORES,
@@ -135,7 +143,7 @@ def _images(maps: pl.DataFrame) -> Iterator[list[dict[str, Any]]]:
 
 def _measure_image(
     tables: _Tables, rows: Sequence[dict[str, Any]], data: Mapping[str, DataSet],
-    measures: Measures, *, trivial: bool,
+    measures: Measures, *, trivial: bool, reference: str | None,
 ) -> None:  # fmt: skip
     first = rows[0]
     part = data[first["split"]]
@@ -160,6 +168,31 @@ def _measure_image(
             if trivial:
                 _boxes_alone(tables, row, known[target], measures)
         tables.take({k: row[k] for k in KEY}, score_map(_heat(row), known[target], measures))
+    if trivial and not any(row["spec"] == SHUFFLED for row in rows):
+        for row in _references(rows, reference):
+            key = {k: row[k] for k in KEY} | {"spec": SHUFFLED}
+            tables.take(key, score_map(_shuffled(row), known[row["target"]], measures))
+
+
+def _references(rows: Sequence[dict[str, Any]], reference: str | None) -> Iterator[dict[str, Any]]:
+    """For each class of an image the row that is shuffled."""
+    first: dict[int | None, dict[str, Any]] = {}
+    for row in rows:
+        if row["spec"] == reference or row["target"] not in first:
+            first[row["target"]] = row
+    yield from first.values()
+
+
+def _shuffled(row: Mapping[str, Any]) -> Heat:
+    grid = np.array(row["map"], np.float32).reshape(row["height"], row["width"])
+    return _heat({**row, "map": shuffled_map(grid, row["id"])})
+
+
+def shuffled_map(grid: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """The values of a map (h, w) in other places, drawn by the id of its image: the same wherever it is drawn."""
+    digest = hashlib.blake2b(f"shuffled/{name}".encode(), digest_size=8).digest()
+    generator = np.random.default_rng(int.from_bytes(digest, "little"))
+    return generator.permutation(grid.ravel()).reshape(grid.shape)
 
 
 def sample_of(part: DataSet, row: Mapping[str, Any]) -> Sample | Failed:

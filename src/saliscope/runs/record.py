@@ -50,7 +50,8 @@ class Record:
 
     `explain` are the settings that decide the maps, `resolved` what they came to: layers, preprocessing, the hash of the
     weights, the fingerprints of the data; `hash` is that of both. `measure` are the settings of the scores, `measured` their
-    hash, empty before there are any. `declared` was said before the first map was made. `selected` counts the samples of
+    hash, empty before there are any. `ask` are the settings of what the network was asked about the maps, `asked` names its
+    questions. `declared` was said before the first map was made. `selected` counts the samples of
     each split that the run is of, `available` those that there are. `root` is where the data lay last.
     """
 
@@ -60,6 +61,8 @@ class Record:
     measure: dict[str, Any]
     hash: str = ""
     measured: str = ""
+    ask: dict[str, Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     started: str = ""
     ended: str | None = None
@@ -88,6 +91,14 @@ class Record:
             self.sessions = _kept([*there.sessions, *self.sessions], self._own)
             if not self.measured:
                 self.measured, self.measure = there.measured, there.measure
+            if not self.asked:
+                self.asked, self.ask = there.asked, there.ask
+
+    def take_answers(self, keys: Sequence[str], settings: Mapping[str, Any]) -> None:
+        """Note whose answers count: those of the questions `keys`, beside those of other questions asked earlier."""
+        kinds = {key.rpartition("-")[0] for key in keys}
+        kept = [key for key in self.asked if key.rpartition("-")[0] not in kinds]
+        self.asked, self.ask = [*kept, *keys], dict(settings)
 
     def begin(self, session: Session) -> Session:
         """Note that work begins; the last twenty sessions of each shard are kept."""
@@ -99,7 +110,7 @@ class Record:
     def settings(self, **overrides: Any) -> RunSettings:
         """The settings of the run; `overrides` that are None change nothing. Raises `OptionError`."""
         given = {k: v for k, v in overrides.items() if v is not None}
-        own = {**self.explain, **self.measure, **self.declared, "root": self.root}
+        own = {**self.explain, **self.measure, **self.ask, **self.declared, "root": self.root}
         if not given:  # checked when they were written; checking methods again would bring torch
             kept: dict[str, Any] = {
                 k: tuple(v) if isinstance(v, list) else v for k, v in own.items()

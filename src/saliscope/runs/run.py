@@ -16,12 +16,13 @@ from saliscope.explanation import Explanation, Target
 from saliscope.frames import Frame
 from saliscope.localization import even_grid
 from saliscope.metrics.wsol import wsol_grid
-from saliscope.runs.measuring import SIDES, sample_of
+from saliscope.runs.measuring import SHUFFLED, SIDES, sample_of
 from saliscope.runs.place import open_place
 from saliscope.runs.record import Record, read_record
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.splits import open_splits
 from saliscope.runs.store import Store
+from saliscope.runs.tables import TABLES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,8 @@ Role = Literal["truth", "predicted"]
 class Run:
     """The results of one evaluation. Frames are read when they are first asked for; nothing is written.
 
-    `scores`, `maps`, `images`, `boxes`, `curves` and `pixels` are polars frames, in the order of the data; their columns
+    `scores`, `maps`, `images`, `boxes`, `curves` and `pixels` are polars frames, and so are `answers`, `removal`, `costs` and
+    `sanity` where the network was asked about the maps, in the order of the data; their columns
     stand in `saliscope.runs.tables`.
     """
 
@@ -58,8 +60,33 @@ class Run:
 
     @cached_property
     def scores(self) -> pl.DataFrame:
-        """One row an image, map, metric and protocol."""
-        return self._measured("scores")
+        """One row an image, map, metric and protocol; of what was asked with several seeds their mean."""
+        measured = self._measured("scores")
+        if self.answers.is_empty():
+            return measured
+        keys = [name for name in measured.columns if name != "value"]
+        asked = self.answers.group_by(keys, maintain_order=True).agg(pl.col("value").mean())
+        return pl.concat([measured, asked]).sort("split", "index", maintain_order=True)
+
+    @cached_property
+    def answers(self) -> pl.DataFrame:
+        """What the network answered: one row an image, map, metric, protocol and seed."""
+        return self._asked("answers")
+
+    @cached_property
+    def removal(self) -> pl.DataFrame:
+        """The probability of the class as pixels go or come: one row an image, map and kind of curve."""
+        return self._asked("removal")
+
+    @cached_property
+    def costs(self) -> pl.DataFrame:
+        """What each question took, batch by batch."""
+        return self._asked("costs")
+
+    @cached_property
+    def sanity(self) -> pl.DataFrame:
+        """How alike maps stay while the network forgets: one row an image, method, stage, seed and likeness."""
+        return self._asked("sanity")
 
     @cached_property
     def boxes(self) -> pl.DataFrame:
@@ -121,7 +148,7 @@ class Run:
         rows = self._rows(metric, protocol, target, split or self.settings.split)
         keys = ["id", "index", "target"]
         wide = rows.pivot("spec", index=keys, values="value", aggregate_function="first")
-        order = [m for m in [*self.methods, *wide.columns[3:]] if m in wide.columns]
+        order = [m for m in [*self.methods, SHUFFLED, *wide.columns[3:]] if m in wide.columns]
         return wide.select([*keys, *dict.fromkeys(order)])
 
     def to_pandas(
@@ -177,6 +204,10 @@ class Run:
             raise DataError(sample.message)
         photo = sample.photo()
         return [_explanation(row, photo, self.record.resolved["model"]) for row in rows.to_dicts()]
+
+    def _asked(self, table: str) -> pl.DataFrame:
+        frames = [self._store.table(table, key) for key in self.record.asked]
+        return pl.concat([pl.DataFrame(schema=TABLES[table]), *frames])
 
     def _measured(self, table: str) -> pl.DataFrame:
         return self._store.table(table, self.record.measured)

@@ -24,6 +24,7 @@ from saliscope.localization.normalise import finite_range, is_constant
 from saliscope.metrics import (
     METRICS,
     box_region,
+    complexity_scores,
     hottest_point,
     pixel_histogram,
     pixels_of,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BOX",
     "BOX_SCORES",
+    "COMPLEXITY",
     "MASK_SCORES",
     "REGION_SCORES",
     "Annotated",
@@ -61,6 +63,9 @@ BOX_SCORES = ("iou", "union-iou", "gt-known", "no-box")
 
 REGION_SCORES = ("energy", "enrichment", "inside-outside")
 """What is counted of the heat in the annotated boxes; their protocol is "boxes"."""
+
+COMPLEXITY = ("map", "image")
+"""The protocols of how spread out the heat is: on the map's own grid, and over the pixels of the image."""
 
 MASK_SCORES = ("relevance-mass", "mask-enrichment", "relevance-rank", "pixel-ap")
 """What is counted of the heat in each mask; the protocol is "mask:NAME"."""
@@ -169,6 +174,7 @@ def score_map(heat: Heat, truth: Annotated, measures: Measures) -> Scores:
     add_pointing(found, point, truth, measures.pointing)
     for name, mask in truth.masks.items():
         _heat_in_mask(found, heat, name, mask, truth.ignore, scaled["min-max"])
+    _spread(found, heat)
     if truth.boxes and measures.thresholds:
         for rule in measures.rules:
             found.curves.append(_curve(rule, scaled[rule], truth.boxes, measures.thresholds))
@@ -249,6 +255,15 @@ def _heat_in_mask(
     inside, outside = pixel_histogram(scaled, mask, ignore=ignore)
     found.add("pixel-ap", protocol, float(precision_under(inside[None], outside[None])[0]))
     found.pixels.append({"mask": name, "inside": inside, "outside": outside})
+
+
+def _spread(found: Scores, heat: Heat) -> None:
+    """How spread out the heat is, whatever is annotated."""
+    seen = ~np.isnan(heat.signed)
+    grids = (heat.grid, None), (heat.signed, None if seen.all() else seen)
+    for protocol, (values, part) in zip(COMPLEXITY, grids, strict=True):
+        for metric, value in complexity_scores(values, seen=part).items():
+            found.add(metric, protocol, value)
 
 
 def _curve(

@@ -18,6 +18,7 @@ from saliscope.settings import (
 )
 
 __all__ = [
+    "ASKING",
     "DECLARED",
     "FREE",
     "MEASURING",
@@ -42,7 +43,7 @@ def _first_score(others: Mapping[str, Any]) -> str:
 class RunSettings(Settings):
     """All settings of one evaluation. Make them with `make_run_settings` or `read_run_settings`.
 
-    Fields in `FREE` say where and how it runs: they may change when a run is continued, for rows do not depend on them.
+    Fields in `ASKING` say what the network is asked about stored maps. Fields in `FREE` say where and how it runs: they may change when a run is continued, for rows do not depend on them.
     Fields in `MEASURING` belong to the measure stage, which can be run again on stored maps. All others name the maps.
     """
 
@@ -54,6 +55,7 @@ class RunSettings(Settings):
         "protocols": 'a list of box protocols, e.g. ["yang2025"]',
         "pointing": 'a list of "torchray", "caffe", "square"',
         "rules": 'a list of "min-max", "max"',
+        "ask": 'a list of words, e.g. ["faithfulness", "sanity"]',
     }
 
     model: str = Field(
@@ -118,6 +120,20 @@ class RunSettings(Settings):
     wsol: bool = Field(
         False, description="Also score exactly as the wsolevaluation program does (slow)."
     )
+    ask: Words = Field(
+        (),
+        description="What the network is asked about the maps: faithfulness, robustness, evidence, sanity, all, or single metrics "
+        "(`saliscope metrics`); default: nothing.",
+    )
+    ask_seeds: int = Field(
+        1, ge=1, le=100, description="Seeds of what is drawn while asking; three show a spread."
+    )
+    ask_precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Arithmetic of the network that is asked."
+    )
+    sanity_images: int = Field(
+        24, ge=2, description="Images whose maps are followed while the network forgets."
+    )
     primary: str = Field(
         default_factory=_first_score,
         description="The score that decides, declared before the run: METRIC@PROTOCOL, `iou@chosen` for thresholds chosen on --tune; "
@@ -156,7 +172,9 @@ class RunSettings(Settings):
         None, description="Address of the Ray cluster; default: the one that is here, or a new one."
     )
 
-    @field_validator("methods", "protocols", "pointing", "rules", "mean", "std", mode="before")
+    @field_validator(
+        "methods", "protocols", "pointing", "rules", "ask", "mean", "std", mode="before"
+    )
     @classmethod
     def _listed(cls, given: Any) -> Any:
         return tuple(given) if isinstance(given, list) else given  # what TOML and JSON have
@@ -199,6 +217,16 @@ class RunSettings(Settings):
 
         return _each(given, parse_protocol)
 
+    @field_validator("ask", mode="after")
+    @classmethod
+    def _ask(cls, given: Words) -> Words:
+        from saliscope.runs.questions import check_words
+
+        try:
+            return check_words(given)
+        except SaliscopeError as err:
+            raise wrong(f"not all of it can be asked: {err}") from None
+
     @field_validator("shard", mode="after")
     @classmethod
     def _shard(cls, given: str | None) -> str | None:
@@ -230,11 +258,15 @@ class RunSettings(Settings):
 
     def explaining(self) -> dict[str, Any]:
         """The fields that decide the maps."""
-        return self.model_dump(mode="json", exclude=set(FREE | MEASURING | DECLARED))
+        return self.model_dump(mode="json", exclude=set(FREE | MEASURING | ASKING | DECLARED))
 
     def measuring(self) -> dict[str, Any]:
         """The fields that decide the scores of given maps."""
         return self.model_dump(mode="json", include=set(MEASURING))
+
+    def asking(self) -> dict[str, Any]:
+        """The fields that decide what the network is asked about given maps."""
+        return self.model_dump(mode="json", include=set(ASKING))
 
     def declared(self) -> dict[str, Any]:
         """The fields that say beforehand what will count."""
@@ -245,6 +277,7 @@ FREE = frozenset(
     {"root", "limit", "shard", "batch_size", "memory", "device", "workers", "engine", "address"}
 )
 MEASURING = frozenset({"protocols", "rules", "thresholds", "pointing", "wsol"})
+ASKING = frozenset({"ask", "ask_seeds", "ask_precision", "sanity_images"})
 DECLARED = frozenset({"primary", "reference", "margin"})
 
 

@@ -11,10 +11,16 @@ import polars as pl
 from saliscope.runs.place import Place
 from saliscope.runs.tables import KEY, TABLES, from_bytes, to_bytes
 
-__all__ = ["MEASURED", "Progress", "Store", "measured_name"]
+__all__ = ["ASKED", "MEASURED", "Progress", "Store", "measured_name"]
 
 MEASURED = ("boxes", "curves", "pixels", "images", "scores")
 """The tables of the measure stage."""
+
+ASKED = ("answers", "removal", "costs")
+"""The tables of the ask stage; that of costs is written last, so where it is, all are."""
+
+SANITY_TABLE = "sanity"
+"""The table of the sanity checks, a part for each method."""
 
 _STATE = ("split", "id", "status")
 
@@ -60,6 +66,23 @@ class Store:
         there = frozenset.intersection(*(frozenset(self.parts(t)) for t in MEASURED))
         return [name for name in self.parts("maps") if measured_name(name, key) not in there]
 
+    def is_asked(self, name: str, key: str) -> bool:
+        """Whether a question was asked about a part of maps by the settings that `key` names."""
+        return self.holds(ASKED[-1], measured_name(name, key))
+
+    def holds(self, table: str, name: str) -> bool:
+        """Whether a table has a part of this name."""
+        return self.place.exists(f"{table}/{name}.parquet")
+
+    def unasked(self, keys: Sequence[str]) -> list[str]:
+        """The parts of maps about which one of the questions `keys` has not been asked."""
+        there = frozenset(self.parts(ASKED[-1]))
+        return [
+            name
+            for name in self.parts("maps")
+            if not there.issuperset(measured_name(name, key) for key in keys)
+        ]
+
     def images_in(self, names: Sequence[str]) -> int:
         """How many samples some parts of maps hold."""
         return sum(f["index"].n_unique() for f in self._parts("maps", names, ("index",)))
@@ -79,6 +102,11 @@ class Store:
         for table in MEASURED:
             self.write(table, measured_name(name, key), tables[table])
 
+    def write_asked(self, name: str, key: str, tables: Mapping[str, bytes]) -> None:
+        """Write what a question about a part of maps gave."""
+        for table in ASKED:
+            self.write(table, measured_name(name, key), tables[table])
+
     def read(self, table: str, name: str) -> pl.DataFrame:
         """One part. Raises `DataError` naming it where it is damaged."""
         path = f"{table}/{name}.parquet"
@@ -87,7 +115,7 @@ class Store:
     def forget(self, names: Sequence[str]) -> None:
         """Remove parts of maps that are to be made anew, and what was measured of them; most are not there."""
         old = frozenset(names)
-        for table in ("maps", *MEASURED):
+        for table in ("maps", *MEASURED, *ASKED):
             found = self.parts(table)
             there = [n for n in found if (n if table == "maps" else n.rpartition(".")[0]) in old]
             self.place.remove([f"{table}/{name}.parquet" for name in there])
@@ -109,6 +137,15 @@ class Store:
                     self.forget([name if table == "maps" else name.rpartition(".")[0]])
                 elif count:
                     self.write(table, name, to_bytes(self.read(table, name).filter(~stale)))
+
+    def forget_other_answers(self, keys: Collection[str]) -> None:
+        """Remove what the questions of `keys` (QUESTION-HASH) answered under other settings."""
+        kinds = {key.rpartition("-")[0] for key in keys}
+        for table in (*ASKED, SANITY_TABLE):
+            names = self.parts(table)
+            own = {name: name.rpartition(".")[2] for name in names}
+            old = [n for n, k in own.items() if k not in keys and k.rpartition("-")[0] in kinds]
+            self.place.remove([f"{table}/{name}.parquet" for name in old])
 
     def forget_other_scores(self, key: str) -> int:
         """Remove the parts of scores that other settings made; how many files that are."""
@@ -158,8 +195,12 @@ def _once(rows: pl.DataFrame, table: str) -> pl.DataFrame:
         "boxes": ["protocol"],
         "curves": ["rule"],
         "pixels": ["mask"],
+        "answers": ["metric", "protocol", "seed"],
+        "removal": ["kind"],
+        "sanity": ["how", "likeness", "stage", "seed"],
     }
-    keys = ["split", "id"] if table == "images" else [*_identity(), *extra.get(table, [])]
+    whole = {"images": ["split", "id"], "costs": ["split", "index", "question"]}
+    keys = whole.get(table, [*_identity(), *extra.get(table, [])])
     if "status" in rows.columns:
         well = rows.filter(pl.col("status") != "failed").select("split", "id").unique()
         stale = pl.col("status") == "failed"

@@ -33,6 +33,11 @@ class Subject:
     classes: ClassMap
 
     @property
+    def reference(self) -> str:
+        """The method that others are compared with, as it is written."""
+        return self.settings.reference or self.names[0]
+
+    @property
     def batch_size(self) -> int:
         return self.settings.batch_size or (64 if self.model.device.type == "cuda" else 8)
 

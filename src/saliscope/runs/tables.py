@@ -12,7 +12,7 @@ import polars as pl
 
 from saliscope.errors import DataError
 
-__all__ = ["BOXES", "CURVES", "IMAGES", "KEY", "MAPS", "PIXELS", "SCORES", "TABLES", "frame_of", "from_bytes", "to_bytes"]  # fmt: skip
+__all__ = ["ANSWERS", "BOXES", "COSTS", "CURVES", "IMAGES", "KEY", "MAPS", "PIXELS", "REMOVAL", "SANITY", "SCORES", "TABLES", "frame_of", "from_bytes", "to_bytes"]  # fmt: skip
 
 KEY: dict[str, Any] = {
     "id": pl.String,
@@ -109,6 +109,46 @@ IMAGES: dict[str, Any] = {
 else all. `share` is how much of the image they cover together.
 """
 
+ANSWERS: dict[str, Any] = SCORES | {"seed": pl.Int32}
+"""What the network answered about a map: one row a metric, protocol and seed. Scores hold the mean over seeds."""
+
+REMOVAL: dict[str, Any] = KEY | {
+    "kind": pl.String,
+    "fractions": pl.List(pl.Float32),
+    "scores": pl.List(pl.Float32),
+}
+"""The probability of the class as pixels go or come in the order of a map, mean over seeds; `fractions` are those changed."""
+
+COSTS: dict[str, Any] = {
+    "split": pl.String,
+    "index": pl.Int64,
+    "question": pl.String,
+    "metrics": pl.List(pl.String),
+    "images": pl.Int64,
+    "maps": pl.Int64,
+    "pictures": pl.Int64,
+    "seconds": pl.Float64,
+}
+"""What a question took: one row a batch, `index` its first image. `pictures` went through the network for all maps together."""
+
+SANITY: dict[str, Any] = {
+    "id": pl.String,
+    "index": pl.Int64,
+    "split": pl.String,
+    "spec": pl.String,
+    "target": pl.Int32,
+    "how": pl.String,
+    "likeness": pl.String,
+    "stage": pl.Int32,
+    "stage_name": pl.String,
+    "seed": pl.Int32,
+    "value": pl.Float64,
+}
+"""How alike a map and that of a network with random weights are: one row a stage, seed and likeness.
+
+`how` is "cascading", "independent" or "random-logit". Stage 0 is the unchanged network, stage -1 the likeness of two pictures' maps.
+"""
+
 TABLES: Mapping[str, dict[str, Any]] = {
     "maps": MAPS,
     "scores": SCORES,
@@ -116,6 +156,10 @@ TABLES: Mapping[str, dict[str, Any]] = {
     "curves": CURVES,
     "pixels": PIXELS,
     "images": IMAGES,
+    "answers": ANSWERS,
+    "removal": REMOVAL,
+    "costs": COSTS,
+    "sanity": SANITY,
 }
 
 
