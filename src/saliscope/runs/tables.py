@@ -12,7 +12,7 @@ import polars as pl
 
 from saliscope.errors import DataError
 
-__all__ = ["BOXES", "CURVES", "IMAGES", "KEY", "MAPS", "PIXELS", "SCORES", "TABLES", "frame_of", "from_bytes", "to_bytes"]  # fmt: skip
+__all__ = ["BOXES", "CURVES", "IMAGES", "KEY", "MAPS", "PIXELS", "SANITY", "SCORES", "TABLES", "frame_of", "from_bytes", "to_bytes"]  # fmt: skip
 
 KEY: dict[str, Any] = {
     "id": pl.String,
@@ -107,6 +107,25 @@ IMAGES: dict[str, Any] = {
 
 `boxes` are x0, y0, x1, y1 of one instance after the other: those of its class, where it has one class and any is called so,
 else all. `share` is how much of the image they cover together.
+"""
+
+SANITY: dict[str, Any] = {
+    "id": pl.String,
+    "index": pl.Int64,
+    "split": pl.String,
+    "spec": pl.String,
+    "target": pl.Int32,
+    "how": pl.String,
+    "likeness": pl.String,
+    "stage": pl.Int32,
+    "stage_name": pl.String,
+    "seed": pl.Int32,
+    "value": pl.Float64,
+}
+"""How alike a map and that of a network that forgot are: one row an image, method, way of forgetting, likeness, stage and seed.
+
+`how` is "cascading", "independent" or "random-logit". Stage 0 is the unchanged network, 1 the first that forgot (another
+class, with "random-logit"), -1 the likeness to the map of another picture, by chance. NaN where undefined.
 """
 
 TABLES: Mapping[str, dict[str, Any]] = {
