@@ -69,10 +69,12 @@ from saliscope.metrics.pointing import (
 )
 from saliscope.metrics.randomisation import (
     ClassExplainer,
+    DataRandomisation,
     RandomisationCurve,
     RandomLogit,
     Stage,
     chance_similarity,
+    data_randomisation,
     random_logit,
     randomisation_curve,
     randomised,
@@ -124,6 +126,7 @@ __all__ = [
     "ClassExplainer",
     "ClsLoc",
     "ClsLocScores",
+    "DataRandomisation",
     "Explainer",
     "HeatPart",
     "Likeness",
@@ -151,6 +154,7 @@ __all__ = [
     "contrastivity",
     "cue_enrichment",
     "cue_heat",
+    "data_randomisation",
     "effective_area",
     "energy_in_boxes",
     "enrichment",

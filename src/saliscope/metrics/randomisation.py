@@ -1,4 +1,4 @@
-"""Sanity checks: does a map change when the network forgets, and when another class is asked for?
+"""Sanity checks: does a map change when the network forgets, when it learned nonsense, and when another class is asked for?
 
 Adebayo et al. 2018, *Sanity Checks for Saliency Maps*. A method whose maps stay as they were while the weights are replaced
 by noise, from the top of the network down, shows the picture and not what was learned. The functions here return
@@ -27,11 +27,13 @@ from saliscope.models import logits_of
 
 __all__ = [
     "ClassExplainer",
+    "DataRandomisation",
     "RandomLogit",
     "Randomisation",
     "RandomisationCurve",
     "Stage",
     "chance_similarity",
+    "data_randomisation",
     "random_logit",
     "randomisation_curve",
     "randomised",
@@ -233,6 +235,56 @@ def chance_similarity(
     which `ssim` and `hog` bring the maps. NaN for a single map.
     """
     return _chance(_Heats(np.asarray(maps, np.float64), size or maps.shape[1:]), likeness)
+
+
+@dataclass(frozen=True, eq=False)
+class DataRandomisation:
+    """How alike the maps of two networks are: float64 (n,) by likeness; `classes` int64 (n,) were explained by both.
+
+    `chance` holds, by likeness, float64 (n,): the `chance_similarity` of the maps of the network that learned the truth.
+    """
+
+    classes: NDArray[np.int64]
+    values: Mapping[Likeness, NDArray[np.float64]]
+    chance: Mapping[Likeness, NDArray[np.float64]]
+
+    @property
+    def n(self) -> int:
+        """How many pictures were compared, undefined ones among them."""
+        return len(self.classes)
+
+
+def data_randomisation(
+    explain: ClassExplainer,
+    trained: nn.Module,
+    shuffled_trained: nn.Module,
+    pictures: Tensor,
+    *,
+    classes: Tensor | None = None,
+    likenesses: Sequence[Likeness] = LIKENESSES,
+    batch_size: int = 16,
+    read: Callable[[Any], Tensor] = logits_of,
+) -> DataRandomisation:
+    """Compare the maps of a network with those of one that learned permuted labels, on the same pictures (n, C, H, W).
+
+    Adebayo et al. 2018, the data randomisation test: `shuffled_trained` has the layers of `trained` and learned the same pictures by heart, each
+    with the label of another. It knows nothing of what makes a class, so a map of what was learned should be another. `classes`
+    (n,) are explained by both, or what `trained` predicts. Two networks of other seeds that both learned the truth are the
+    scale to read it by: their maps are not the same either. NaN where either map is constant or not finite.
+
+    Neither network is touched. Raises `DataError` where the maps of the two are of other sizes.
+    """
+    if classes is None:
+        classes = _predicted(trained, pictures, batch_size, read)
+    own, other = (
+        _heats(explain, shadow(unwrap(net), share=False), pictures, classes, batch_size)
+        for net in (trained, shuffled_trained)
+    )
+    return DataRandomisation(
+        classes.cpu().numpy(),
+        MappingProxyType(_alike(own, other, likenesses)),
+        MappingProxyType({kind: _chance(own, kind) for kind in likenesses}),
+    )
 
 
 @dataclass(frozen=True, eq=False)
