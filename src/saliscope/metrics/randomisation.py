@@ -66,10 +66,15 @@ def randomised(
         raise OptionError(
             f'randomisation "{how}" is unknown; {nearest(str(how), get_args(Randomisation))}'
         )
-    yield reinitialised(module, (), seed=seed)
-    for i, stage in enumerate(order):
-        forgetting = order[: i + 1] if how == "cascading" else (stage,)
-        yield reinitialised(module, [n for s in forgetting for n in s.layers], seed=seed)
+    whole = reinitialised(module, (), seed=seed)
+    yield shadow(whole, share=False)
+    for stage in order:
+        forgot = reinitialised(whole, stage.layers, seed=seed)
+        if (
+            how == "cascading"
+        ):  # what a layer forgets to depends on its name: no need to draw it again
+            whole = forgot
+        yield shadow(forgot, share=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +115,8 @@ def randomisation_curve(
     randomised one does. `order` are the stages (all, of `depth`, where it is None). Ranks and values are compared on
     the map's own grid, SSIM and HOG on min-max heatmaps of the size of the pictures. `read` takes logits out of an output.
 
-    Cost: the explainer runs 2 + seeds x stages times over all pictures, in batches of `batch_size`; one copy of the network is
-    held at a time. The module given is not touched. Raises `OptionError` for settings that make no sense, `DataError`
+    Cost: the explainer runs 2 + seeds x stages times over all pictures, in batches of `batch_size`; three copies of the
+    network are held at a time. The module given is not touched. Raises `OptionError` for settings that make no sense, `DataError`
     for an explainer that returns no (n, h, w).
     """
     if not seeds or len(set(seeds)) != len(seeds):
