@@ -1,10 +1,11 @@
-"""Do maps change when the network forgets? `python benchmarks/sanity.py [COUNT] [METHOD ...] [--network NAME] [--data SPEC]`.
+"""Do maps change when the network forgets? `python benchmarks/sanity.py [COUNT] [METHOD ...] [--network NAME] [--weights FILE] [--data SPEC] [--root DIR]`.
 
 Cascading randomisation (Adebayo et al. 2018) of critternet on critters, or another network on other data: similarity of
 each method's map, on the images of COUNT (20), with its map after the stages from the top down have forgotten, three seeds.
 The class is the one the untouched network predicts. Intervals are at 95 %, over images. The verdict is that of
-`sanity_verdict`: below one half, maps lose their likeness faster than the network its stages. `--depth N` groups layers by N parts of their names;
-`--independent` lets one stage forget at a time; `--json FILE` writes all similarities.
+`sanity_verdict`: below one half, maps lose their likeness faster than the network its stages. Layers are grouped into at most eight stages,
+as in a run (`--stages N`: N at most; `--depth N`: by N parts of their names); `--independent` lets one stage forget at a time; `--json FILE`
+writes all similarities, method by method.
 
 A method is written as everywhere, `grad-cam@layer4:relu=false`; without a layer it reads the recommended one of the network.
 """
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 import saliscope as sc
 from saliscope.data import open_data
+from saliscope.engine import few_stages
 from saliscope.errors import SaliscopeError
 from saliscope.explainer import resolve_specs
 from saliscope.methods import parse_method
@@ -89,7 +91,11 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="[COUNT] METHOD")
     parser.add_argument("--network", default="critternet")
     parser.add_argument("--data", default="critters")
-    parser.add_argument("--depth", type=int, default=1)
+    parser.add_argument("--weights", default="pretrained")
+    parser.add_argument("--root", help="folder of the unpacked data")
+    parser.add_argument("--stages", type=int, default=8)
+    parser.add_argument("--depth", type=int)
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--independent", action="store_true")
     parser.add_argument("--batch", type=int, default=10)
@@ -98,15 +104,20 @@ def main() -> None:
     given = parser.parse_args()
     words = list(given.words)
     count = int(words.pop(0)) if words and words[0].isdigit() else 20
-    model = sc.load_model(given.network)
-    data = open_data(given.data, split="test")
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    model = sc.load_model(given.network, given.weights)
+    data = open_data(given.data, "test", root=given.root)
     step = max(len(data) // count, 1)  # spread over a set that is sorted by class
     photos = [data[i * step].photo().pixels for i in range(min(count, len(data)))]
     pictures = torch.from_numpy(np.stack([model.preprocessing(p)[0] for p in photos])).to(
         given.device
     )
     net = model.module.to(given.device)
-    order = stages(net, pictures[:2], read=logits_of, depth=given.depth)
+    if given.depth:
+        order = stages(net, pictures[:2], read=logits_of, depth=given.depth)
+    else:
+        order = few_stages(net, pictures[:2], read=logits_of, most=given.stages)
     print(
         f"{given.network}, {len(photos)} images of {given.data}; from the top down: "
         + ", ".join(s.name for s in order)
@@ -132,8 +143,8 @@ def main() -> None:
             "chance": {k: v.tolist() for k, v in curve.chance.items()},
             "another class": {k: v.tolist() for k, v in other.values.items()},
         }
-    if given.json:
-        given.json.write_text(json.dumps(kept))
+        if given.json:
+            given.json.write_text(json.dumps(kept))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torchvision
 from scipy import stats
 from torch import nn
 
-from saliscope.engine import reinitialised, stages
+from saliscope.engine import few_stages, reinitialised, stages
 from saliscope.errors import LayerError, ModelError, OptionError
 
 
@@ -92,6 +93,74 @@ def test_the_root_has_a_name():
     assert (stage.name, stage.layers) == ("Root", ("",))
     net = Root()
     assert not torch.equal(reinitialised(net, stage.layers, seed=0).weight, net.weight)
+
+
+def few(module, inputs, **more):
+    return few_stages(module, inputs, read=lambda out: out, **more)
+
+
+class Boxes(nn.Sequential):
+    """Linear layers in a row, in boxes of so many."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        for number, size in enumerate(sizes):
+            row = [nn.Linear(4, 4) for _ in range(size)]
+            self.add_module(f"b{number}", nn.Sequential(*row) if size > 1 else row[0])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "expected"),
+    [
+        # Three boxes, none with more than half of the layers: one stage each.
+        ((2, 2, 2), 8, ["b2", "b1", "b0"]),
+        # One box has more than half: one step further down, all layers then.
+        ((3, 1), 8, ["b1", "b0.2", "b0.1", "b0.0"]),
+        # Too many: the lowest of the smallest neighbours first, never the top.
+        ((1, 1, 1, 1, 1), 4, ["b4", "b3", "b2", "b1 to b0"]),
+        ((1, 1, 1, 1, 1), 3, ["b4", "b3 to b2", "b1 to b0"]),
+        ((1, 1, 1, 1, 1), 2, ["b4", "b3 to b0"]),
+        ((3, 1, 1, 3), 3, ["b3", "b2 to b1", "b0"]),
+        ((3, 1, 1, 3), 2, ["b3", "b2 to b0"]),
+    ],
+)
+def test_few_stages(sizes, most, expected):
+    net, x = Boxes(*sizes), torch.randn(2, 4)
+    found = few(net, x, most=most)
+    assert [stage.name for stage in found] == expected
+    layers = [layer for stage in found for layer in stage.layers]
+    assert layers == names(net, x)  # each once, from the top down
+
+
+def test_few_stages_of_a_network_that_cannot_be_divided():
+    assert [s.name for s in few(nn.Linear(4, 4), torch.randn(2, 4))] == ["Linear"]
+
+
+def test_few_stages_are_two_at_least():
+    with pytest.raises(
+        OptionError, match=r"most is the largest number of stages, at least 2; got 1"
+    ):
+        few(Boxes(1, 1), torch.randn(2, 4), most=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet18", ["fc", "layer4", "layer3", "layer2", "layer1", "bn1", "conv1"]),
+        ("vgg11", 8),
+        ("vit_b_32", 8),
+        ("mobilenet_v3_small", 8),
+    ],
+)
+def test_few_stages_of_known_networks(name, expected):
+    net = getattr(torchvision.models, name)(weights=None).eval()
+    found = few(net, torch.zeros(1, 3, 224, 224))
+    if isinstance(expected, int):
+        assert len(found) == expected
+        total = sum(len(stage.layers) for stage in found)
+        assert max(len(stage.layers) for stage in found) <= total / 2
+    else:
+        assert [stage.name for stage in found] == expected
 
 
 def test_nothing_is_left_behind(nets, batch, unchanged):

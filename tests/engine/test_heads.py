@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 import saliscope as sc
-from saliscope.engine import Network, shadow, survey
+from saliscope.engine import Network, reinitialised, shadow, survey
 from saliscope.errors import MethodError
 from saliscope.models import logits_of
 
@@ -246,3 +246,19 @@ def test_layers_that_run_twice_are_not_offered(batch):
     assert facts.ran == {"conv", "relu", "fc"}
     assert facts.head.layers == ("conv",)
     assert facts.head.rectified
+
+
+def test_the_head_of_a_copy_has_the_weight_of_the_copy(nets, batch):
+    net = nets.gap()
+    copy, head = reinitialised(net, ["fc"], seed=0), look(net, batch).head
+    own = head.of(copy)
+    assert torch.equal(own.weight, copy.fc.weight)
+    assert torch.equal(head.weight, net.fc.weight)
+    assert (own.layers, own.classifier, own.rectified) == (
+        head.layers,
+        head.classifier,
+        head.rectified,
+    )
+    assert not torch.equal(own.weight, head.weight)
+    classes = look(nets.conv_head(), batch).head  # one channel a class: there is no weight
+    assert classes.of(nets.conv_head()) is classes

@@ -16,6 +16,7 @@ from saliscope.metrics import randomisation
 from saliscope.metrics.lasting import lasting, sanity_verdict, surviving
 from saliscope.metrics.randomisation import (
     chance_similarity,
+    data_randomisation,
     random_logit,
     randomisation_curve,
     randomised,
@@ -200,6 +201,55 @@ def test_random_logits(nets, pictures):
         tuple(random_logit(noise, net, pictures, seed=s, likenesses=()).others) for s in range(6)
     }
     assert len(draws) > 3
+
+
+def test_two_networks_are_compared_as_by_hand(nets, pictures, unchanged):
+    """The twin: each picture alone, ranks by scipy, the class that the first network predicts."""
+    one, other = nets.gap(), reinitialised(nets.gap(), ["fc", "conv2"], seed=4)
+    with unchanged(one, pictures), unchanged(other, pictures):
+        found = data_randomisation(grad_cam, one, other, pictures, batch_size=2)
+    assert found.n == 3
+    assert found.classes.tolist() == one(pictures).argmax(1).tolist()
+    assert set(found.values) == set(found.chance) == {"spearman-abs", "spearman", "ssim", "hog"}
+    maps = []
+    for i, chosen in enumerate(found.classes):
+        x, c = pictures[i : i + 1], torch.tensor([chosen])
+        a, b = (grad_cam(net, x, c)[0].double().numpy() for net in (one, other))
+        maps.append(a)
+        expected = stats.spearmanr(a.ravel(), b.ravel()).statistic
+        assert found.values["spearman"][i] == pytest.approx(expected, abs=1e-4)
+        expected = stats.spearmanr(abs(a).ravel(), abs(b).ravel()).statistic
+        assert found.values["spearman-abs"][i] == pytest.approx(expected, abs=1e-4)
+    chance = chance_similarity(np.stack(maps), "spearman")
+    assert found.chance["spearman"] == pytest.approx(chance, abs=1e-4)
+
+
+def test_known_answers_of_two_networks(nets, pictures):
+    one, other = nets.gap(), reinitialised(nets.gap(), ["fc", "conv2"], seed=4)
+    same = data_randomisation(grad_cam, one, one, pictures)
+    blind = data_randomisation(edges, one, other, pictures)
+    for values in [*same.values.values(), *blind.values.values()]:
+        assert (values == 1).all()
+    opposed = reinitialised(one, (), seed=0)
+    with torch.no_grad():
+        opposed.fc.weight.neg_()
+    found = data_randomisation(grad_cam, one, opposed, pictures, likenesses=RANKS)
+    assert found.values["spearman"] == pytest.approx([-1] * 3)
+    assert found.values["spearman-abs"] == pytest.approx([1] * 3)
+    given = torch.tensor([4, 0, 2])
+    assert data_randomisation(
+        grad_cam, one, other, pictures, classes=given, likenesses=()
+    ).classes.tolist() == [4, 0, 2]
+
+
+def test_networks_of_other_grids_cannot_be_compared(nets, pictures):
+    def half(net, x, classes):
+        return torch.rand(len(x), 4, 4 if net.fc.bias.eq(0).all() else 8)
+
+    with pytest.raises(DataError, match=r"two maps of one shape .* got \(4, 8\) and \(4, 4\)"):
+        data_randomisation(
+            half, nets.gap(), reinitialised(nets.gap(), ["fc"], seed=0), pictures, likenesses=RANKS
+        )
 
 
 def test_the_lowest_class_is_never_the_one_explained(nets, pictures):

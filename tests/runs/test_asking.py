@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from polars.testing import assert_frame_equal
 
 from saliscope import runs
 from saliscope.data import open_data
@@ -17,9 +18,11 @@ from saliscope.metrics.infidelity import infidelity_scores
 from saliscope.metrics.occlusion_rank import occlusion_drops, occlusion_rank
 from saliscope.metrics.robustness import flip_consistency, sensitivity
 from saliscope.models import load_model
+from saliscope.runs.forgetting import sanity_rows, sanity_samples
 from saliscope.runs.measuring import SHUFFLED, shuffled_map
 from saliscope.runs.questions import check_words, questions_of
 from saliscope.runs.store import ASKED
+from saliscope.runs.subject import open_subject
 
 METHODS = ("grad-cam@features.2", "gradient")
 SETTINGS = {"size": 24, "thresholds": 0, "pointing": (), "batch_size": 4}
@@ -357,3 +360,51 @@ def test_twins_of_critters(tmp_path):
     )  # it knows no class, so nothing speaks for one
     assert shares.filter(spec=SHUFFLED)["value"].is_nan().all()
     assert not math.isnan(found.mean())
+
+
+# --- sanity ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_network_forgets_and_each_method_is_followed_once(
+    world, data, model, tmp_path, monkeypatch, watch
+):
+    told = watch()
+    settings = settings_of(world, data, ask=("sanity",), sanity_images=3, limit=6)
+    runs.evaluate(settings, tmp_path, model=model_of(model), watch=told)
+    run = runs.open_run(tmp_path)
+    count = len(run.methods)
+    assert told.begun[-1] == ("randomise", 3 * count, 0)
+    assert set(run.sanity["spec"]) == set(run.methods)
+    assert run.sanity["id"].n_unique() == 3
+    assert run.answers.is_empty()
+    spec = dict(zip(run.methods, open_subject(settings, model_of(model)).specs, strict=True))[
+        "gradient"
+    ]
+    subject = open_subject(settings, model_of(model))
+    samples = sanity_samples(run.maps, 3)
+    expected = sanity_rows(subject, "gradient", spec, samples)
+    own = run.sanity.filter(spec="gradient")
+    order = ["id", "how", "likeness", "stage", "seed"]
+    assert_frame_equal(own.sort(order), expected.sort(order), abs_tol=1e-6)
+    monkeypatch.setattr("saliscope.runs.answering.sanity_rows", None)
+    runs.measure(tmp_path, model=model_of(model), ask=("sanity",), sanity_images=3)
+
+
+def test_a_method_that_is_written_is_not_followed_again(world, data, model, tmp_path, monkeypatch):
+    settings = settings_of(world, data, ask=("sanity",), sanity_images=2, limit=4)
+    from saliscope.runs import answering
+
+    own, names = answering.sanity_rows, []
+
+    def stopping(subject, name, *args, **options):
+        names.append(name)
+        if len(names) == 2:
+            raise KeyboardInterrupt
+        return own(subject, name, *args, **options)
+
+    monkeypatch.setattr(answering, "sanity_rows", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        runs.evaluate(settings, tmp_path, model=model_of(model))
+    runs.evaluate(settings, tmp_path, model=model_of(model))
+    assert names == [METHODS[0], METHODS[1], METHODS[1], "random", "centre", "edges"]
+    assert set(runs.open_run(tmp_path).sanity["spec"]) == {*METHODS, "random", "centre", "edges"}

@@ -7,7 +7,7 @@ from saliscope.engine.blocks import Blocks, blocks_of
 from saliscope.engine.budget import Budget, Tell, make_budget, memory_in_bytes
 from saliscope.engine.capture import PIXELS, Capture
 from saliscope.engine.footprint import Footprint, Living, out_of_memory
-from saliscope.engine.fresh import Stage, reinitialised, stages
+from saliscope.engine.fresh import Stage, few_stages, reinitialised, stages
 from saliscope.engine.grid import Layout, grid_of, layout_of
 from saliscope.engine.heads import Head
 from saliscope.engine.inputs import batch_size, call, input_size, picture, signal, with_picture
@@ -78,6 +78,7 @@ __all__ = [
     "class_scores",
     "count_passes",
     "divided",
+    "few_stages",
     "function_scores",
     "grid_of",
     "input_size",

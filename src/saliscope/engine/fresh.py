@@ -18,7 +18,7 @@ from saliscope.engine.inputs import call, private_inputs
 from saliscope.engine.shadow import shadow, unwrap
 from saliscope.errors import LayerError, ModelError, OptionError, nearest
 
-__all__ = ["Stage", "reinitialised", "stages"]
+__all__ = ["Stage", "few_stages", "reinitialised", "stages"]
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _WEIGHED = (_ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention)
@@ -76,11 +76,49 @@ def stages(
     }
     if not order:
         raise ModelError("no layer of the network learns: there is nothing to randomise")
+    names = sorted(order, key=lambda n: order[n], reverse=True)
+    return _grouped(names, depth, type(twin).__name__)
+
+
+def _grouped(names: Iterable[str], depth: int | None, root: str) -> tuple[Stage, ...]:
     groups: dict[str, list[str]] = {}
-    for name in sorted(order, key=lambda n: order[n], reverse=True):
-        label = ".".join(name.split(".")[:depth]) or type(twin).__name__
-        groups.setdefault(label, []).append(name)
+    for name in names:
+        groups.setdefault(".".join(name.split(".")[:depth]) or root, []).append(name)
     return tuple(Stage(label, tuple(layers)) for label, layers in groups.items())
+
+
+def few_stages(
+    module: nn.Module, inputs: Any, *, read: Callable[[Any], Tensor], most: int = 8
+) -> tuple[Stage, ...]:
+    """The `stages` of a network in at most `most` steps of like size: few enough that each can be asked of several images.
+
+    Of the smallest depth at which no stage holds more than half of the layers, or, where there is none, of all layers: of a
+    residual network its stages, of a transformer its blocks. Then, until they are few enough, the two neighbours with
+    the fewest layers between them become one, the lowest of equals; the top one, which decides between classes, stays
+    alone. `conv1 to bn0` has all from `conv1` down to `bn0`.
+    Raises `OptionError` for `most` below 2, and what `stages` does.
+    """
+    if most < 2:
+        raise OptionError(f"most is the largest number of stages, at least 2; got {most}")
+    alone = stages(module, inputs, read=read)
+    names = [layer for stage in alone for layer in stage.layers]
+    deepest = max(name.count(".") for name in names) + 1
+    found = list(alone)
+    for depth in range(1, deepest + 1):
+        grouped = _grouped(names, depth, type(unwrap(module)).__name__)
+        if 2 * max(len(stage.layers) for stage in grouped) <= len(names):
+            found = list(grouped)
+            break
+    while len(found) > most:
+        sizes = [len(a.layers) + len(b.layers) for a, b in itertools.pairwise(found)]
+        at = min(range(1, len(sizes)), key=lambda i: (sizes[i], -i))
+        found[at : at + 2] = [_joined(found[at], found[at + 1])]
+    return tuple(found)
+
+
+def _joined(upper: Stage, lower: Stage) -> Stage:
+    first, last = upper.name.split(" to ")[0], lower.name.split(" to ")[-1]
+    return Stage(f"{first} to {last}", upper.layers + lower.layers)
 
 
 def _noting(began: dict[str, int], name: str, ticks: Iterator[int]) -> Callable[..., None]:

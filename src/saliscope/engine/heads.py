@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,12 @@ class Head:
     @property
     def layer(self) -> str:
         return self.layers[-1]
+
+    def of(self, module: nn.Module) -> Head:
+        """The head of a copy of the network that has other numbers: the same structure, the copy's weight."""
+        if self.weight is None:
+            return self
+        return replace(self, weight=_weight(module.get_submodule(self.classifier)))
 
     def class_weights(self, classes: Tensor, channels: int) -> Tensor:
         """The weights (B, C) of one class (B,) for each image."""

@@ -72,10 +72,12 @@ from saliscope.metrics.pointing import (
 )
 from saliscope.metrics.randomisation import (
     ClassExplainer,
+    DataRandomisation,
     RandomisationCurve,
     RandomLogit,
     Stage,
     chance_similarity,
+    data_randomisation,
     random_logit,
     randomisation_curve,
     randomised,
@@ -129,6 +131,7 @@ __all__ = [
     "ClassExplainer",
     "ClsLoc",
     "ClsLocScores",
+    "DataRandomisation",
     "Explainer",
     "HeatPart",
     "Inquiry",
@@ -160,6 +163,7 @@ __all__ = [
     "contrastivity",
     "cue_enrichment",
     "cue_heat",
+    "data_randomisation",
     "effective_area",
     "energy_in_boxes",
     "enrichment",

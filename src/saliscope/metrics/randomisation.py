@@ -1,4 +1,4 @@
-"""Sanity checks: does a map change when the network forgets, and when another class is asked for?
+"""Sanity checks: does a map change when the network forgets, when it learned nonsense, and when another class is asked for?
 
 Adebayo et al. 2018, *Sanity Checks for Saliency Maps*. A method whose maps stay as they were while the weights are replaced
 by noise, from the top of the network down, shows the picture and not what was learned. The functions here return
@@ -27,11 +27,13 @@ from saliscope.models import logits_of
 
 __all__ = [
     "ClassExplainer",
+    "DataRandomisation",
     "RandomLogit",
     "Randomisation",
     "RandomisationCurve",
     "Stage",
     "chance_similarity",
+    "data_randomisation",
     "random_logit",
     "randomisation_curve",
     "randomised",
@@ -64,10 +66,15 @@ def randomised(
         raise OptionError(
             f'randomisation "{how}" is unknown; {nearest(str(how), get_args(Randomisation))}'
         )
-    yield reinitialised(module, (), seed=seed)
-    for i, stage in enumerate(order):
-        forgetting = order[: i + 1] if how == "cascading" else (stage,)
-        yield reinitialised(module, [n for s in forgetting for n in s.layers], seed=seed)
+    whole = reinitialised(module, (), seed=seed)
+    yield shadow(whole, share=False)
+    for stage in order:
+        forgot = reinitialised(whole, stage.layers, seed=seed)
+        if (
+            how == "cascading"
+        ):  # what a layer forgets to depends on its name: no need to draw it again
+            whole = forgot
+        yield shadow(forgot, share=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +115,8 @@ def randomisation_curve(
     randomised one does. `order` are the stages (all, of `depth`, where it is None). Ranks and values are compared on
     the map's own grid, SSIM and HOG on min-max heatmaps of the size of the pictures. `read` takes logits out of an output.
 
-    Cost: the explainer runs 2 + seeds x stages times over all pictures, in batches of `batch_size`; one copy of the network is
-    held at a time. The module given is not touched. Raises `OptionError` for settings that make no sense, `DataError`
+    Cost: the explainer runs 2 + seeds x stages times over all pictures, in batches of `batch_size`; three copies of the
+    network are held at a time. The module given is not touched. Raises `OptionError` for settings that make no sense, `DataError`
     for an explainer that returns no (n, h, w).
     """
     if not seeds or len(set(seeds)) != len(seeds):
@@ -233,6 +240,56 @@ def chance_similarity(
     which `ssim` and `hog` bring the maps. NaN for a single map.
     """
     return _chance(_Heats(np.asarray(maps, np.float64), size or maps.shape[1:]), likeness)
+
+
+@dataclass(frozen=True, eq=False)
+class DataRandomisation:
+    """How alike the maps of two networks are: float64 (n,) by likeness; `classes` int64 (n,) were explained by both.
+
+    `chance` holds, by likeness, float64 (n,): the `chance_similarity` of the maps of the network that learned the truth.
+    """
+
+    classes: NDArray[np.int64]
+    values: Mapping[Likeness, NDArray[np.float64]]
+    chance: Mapping[Likeness, NDArray[np.float64]]
+
+    @property
+    def n(self) -> int:
+        """How many pictures were compared, undefined ones among them."""
+        return len(self.classes)
+
+
+def data_randomisation(
+    explain: ClassExplainer,
+    trained: nn.Module,
+    shuffled_trained: nn.Module,
+    pictures: Tensor,
+    *,
+    classes: Tensor | None = None,
+    likenesses: Sequence[Likeness] = LIKENESSES,
+    batch_size: int = 16,
+    read: Callable[[Any], Tensor] = logits_of,
+) -> DataRandomisation:
+    """Compare the maps of a network with those of one that learned permuted labels, on the same pictures (n, C, H, W).
+
+    Adebayo et al. 2018, the data randomisation test: `shuffled_trained` has the layers of `trained` and learned the same pictures by heart, each
+    with the label of another. It knows nothing of what makes a class, so a map of what was learned should be another. `classes`
+    (n,) are explained by both, or what `trained` predicts. Two networks of other seeds that both learned the truth are the
+    scale to read it by: their maps are not the same either. NaN where either map is constant or not finite.
+
+    Neither network is touched. Raises `DataError` where the maps of the two are of other sizes.
+    """
+    if classes is None:
+        classes = _predicted(trained, pictures, batch_size, read)
+    own, other = (
+        _heats(explain, shadow(unwrap(net), share=False), pictures, classes, batch_size)
+        for net in (trained, shuffled_trained)
+    )
+    return DataRandomisation(
+        classes.cpu().numpy(),
+        MappingProxyType(_alike(own, other, likenesses)),
+        MappingProxyType({kind: _chance(own, kind) for kind in likenesses}),
+    )
 
 
 @dataclass(frozen=True, eq=False)

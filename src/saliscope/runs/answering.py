@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
+
+import polars as pl
 
 from saliscope.data import DataSet, Sample, read_samples
 from saliscope.errors import OptionError
 from saliscope.metrics import INQUIRIES
 from saliscope.models import Model
 from saliscope.runs.ask_stage import asking
+from saliscope.runs.forgetting import sanity_maps, sanity_rows, sanity_samples, sanity_stages
 from saliscope.runs.giving_out import Done
 from saliscope.runs.questions import asks_sanity, questions_of, sanity_key
 from saliscope.runs.record import Record
@@ -19,6 +22,8 @@ from saliscope.runs.subject import Subject, open_subject
 from saliscope.runs.tables import to_bytes
 from saliscope.runs.working import Watch, Working
 from saliscope.settings import differences, plain
+
+_OF_SANITY = ("id", "index", "split", "status", "target", "rank", "is_truth")
 
 __all__ = ["ask_about", "asks_more", "check_evidence", "same_subject"]
 
@@ -100,8 +105,6 @@ def _ask_parts(
 
 def _randomise(subject: Subject, store: Store, record: Record, told: Watch) -> None:
     """Follow the maps of each method while the network forgets; a method that is written is done."""
-    from saliscope.runs.forgetting import sanity_rows, sanity_samples
-
     settings, key = subject.settings, sanity_key(subject.settings)
     parts = {
         name: measured_name(f"part-{place:03d}", key) for place, name in enumerate(subject.names)
@@ -109,11 +112,28 @@ def _randomise(subject: Subject, store: Store, record: Record, told: Watch) -> N
     left = [name for name in subject.names if not store.holds(SANITY_TABLE, parts[name])]
     if not left:
         return
-    samples = sanity_samples(subject, settings.sanity_images)
+    maps = store.table("maps", columns=_OF_SANITY).filter(pl.col("split") == settings.split)
+    samples = sanity_samples(maps, settings.sanity_images)
     told.begin("randomise", len(samples) * len(parts), len(samples) * (len(parts) - len(left)))
     specs = dict(zip(subject.names, subject.specs, strict=True))
+    stages = sanity_stages(subject.model)
     with Working(record, store, "randomise", settings, 1) as session:
         for name in left:
-            rows = sanity_rows(subject, name, specs[name], samples)
+            tell = _telling(told, name, sanity_maps(len(samples), len(stages)))
+            rows = sanity_rows(subject, name, specs[name], samples, stages=stages, tell=tell)
             store.write(SANITY_TABLE, parts[name], to_bytes(rows))
             session.add(Done(len(samples), 0), told)
+
+
+def _telling(told: Watch, name: str, total: int) -> Callable[[int], object]:
+    """Says how many of a method's maps are made, where someone wants to know."""
+    asking = getattr(told, "asking", None)
+    made = 0
+
+    def tell(more: int) -> None:
+        nonlocal made
+        made += more
+        if asking is not None:
+            asking(name, made, total)
+
+    return tell

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from saliscope.data import DataSet
 
-__all__ = ["Unit", "first_of", "select", "split_unit", "units_of"]
+__all__ = ["Unit", "first_by_hash", "first_of", "select", "split_unit", "units_of"]
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,13 @@ def select(data: DataSet, limit: int | None = None) -> list[int]:
 
     A larger limit takes the same samples and more; the choice depends on the ids alone.
     """
-    if limit is None or limit >= len(data):
-        return list(range(len(data)))
-    ranks = [hashlib.sha256(f"limit/{name}".encode()).digest() for name in data.ids]
-    return sorted(sorted(range(len(data)), key=lambda i: ranks[i])[:limit])
+    return list(range(len(data))) if limit is None else first_by_hash(data.ids, limit)
+
+
+def first_by_hash(ids: Sequence[str], count: int) -> list[int]:
+    """The places, in order, of the `count` ids that come first by their hash: a larger count takes the same and more."""
+    ranks = [hashlib.sha256(f"limit/{name}".encode()).digest() for name in ids]
+    return sorted(sorted(range(len(ids)), key=lambda i: ranks[i])[:count])
 
 
 def units_of(

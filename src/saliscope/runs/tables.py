@@ -144,9 +144,10 @@ SANITY: dict[str, Any] = {
     "seed": pl.Int32,
     "value": pl.Float64,
 }
-"""How alike a map and that of a network with random weights are: one row a stage, seed and likeness.
+"""How alike a map and that of a network that forgot are: one row an image, method, way of forgetting, likeness, stage and seed.
 
-`how` is "cascading", "independent" or "random-logit". Stage 0 is the unchanged network, stage -1 the likeness of two pictures' maps.
+`how` is "cascading", "independent" or "random-logit". Stage 0 is the unchanged network, 1 the first that forgot (another
+class, with "random-logit"), -1 the likeness to the map of another picture, by chance. NaN where undefined.
 """
 
 TABLES: Mapping[str, dict[str, Any]] = {
