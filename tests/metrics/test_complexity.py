@@ -11,6 +11,7 @@ from saliscope.errors import DataError, OptionError
 from saliscope.metrics import Mean
 from saliscope.metrics.complexity import (
     COMPLEXITY_METRICS,
+    complexity_scores,
     effective_area,
     entropy,
     gini,
@@ -181,3 +182,16 @@ def test_rows_of_areas_differ_by_their_share():
     heat = np.array([[4.0, 3.0], [2.0, 1.0]])
     assert COMPLEXITY_METRICS["heat-area-50"](heat) == pytest.approx((1 + 1 / 3) / 4)
     assert COMPLEXITY_METRICS["heat-area-90"](heat, part="positive") == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("part", ["absolute", "positive"])
+def test_all_at_once_are_those_one_by_one(part):
+    random = np.random.default_rng(2)
+    for heat in (random.normal(size=(5, 7)), random.normal(size=(1, 1)), np.zeros((3, 3))):
+        seen = random.random(heat.shape) < 0.7
+        for pixels in (None, seen):
+            found = complexity_scores(heat, part=part, seen=pixels)
+            assert list(found) == list(COMPLEXITY_METRICS)
+            for name, metric in COMPLEXITY_METRICS.items():
+                expected = metric(heat, part=part, seen=pixels)
+                assert found[name] == expected or (math.isnan(found[name]) and math.isnan(expected))

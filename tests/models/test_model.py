@@ -261,3 +261,18 @@ def test_a_model_learns_where_an_operation_in_place_follows(nets, layers):
         for layer in layers:
             torch.testing.assert_close(found[layer], wanted[layer], rtol=1e-4, atol=1e-6)
         assert len(passes) == expected_passes
+
+
+def test_the_same_model_in_another_precision(nets):
+    model = sc.Model(nets.gap(), 24, labels=list("abcde"))
+    half = model.in_precision("bfloat16")
+    assert model.in_precision("float32") is model
+    assert half.module is model.module
+    assert (half.precision, half.labels, half.preprocessing) == (
+        "bfloat16",
+        model.labels,
+        model.preprocessing,
+    )
+    assert (half.network().dtype, model.network().dtype) == (torch.bfloat16, torch.float32)
+    with pytest.raises(sc.OptionError, match=r"precision 'half' is none of"):
+        model.in_precision("half")
