@@ -15,6 +15,7 @@ from saliscope.metrics.agreement import (
     separation,
     top_overlap,
 )
+from saliscope.metrics.asking import Answers
 from saliscope.metrics.box_accuracy import (
     BestThreshold,
     BoxAccuracy,
@@ -37,12 +38,40 @@ from saliscope.metrics.complexity import (
     heat_area,
     normalised_entropy,
 )
+from saliscope.metrics.curves import (
+    CURVE_PROTOCOLS,
+    CurveKind,
+    CurveProtocol,
+    Curves,
+    area_under,
+    removal_curves,
+)
+from saliscope.metrics.describing import FAMILIES, by_family, facts_of, page_of, range_of
+from saliscope.metrics.drop import (
+    Kept,
+    KeptScores,
+    absolute_drop,
+    adcc,
+    coherency,
+    increase,
+    keep,
+    kept_scores,
+    mean_heat,
+    relative_drop,
+    relative_gain,
+    win,
+)
 from saliscope.metrics.energy import enrichment, heat_share
+from saliscope.metrics.every import every_metric, metric_named
+from saliscope.metrics.faithfulness import FAITHFULNESS, curve_area
+from saliscope.metrics.imputation import impute
+from saliscope.metrics.infidelity import Perturbation, infidelity, infidelity_scores
 from saliscope.metrics.known_evidence import (
     EVIDENCE_METRICS,
     contrast,
     cue_enrichment,
     cue_heat,
+    mask_pointing,
     twin_enrichment,
     twin_share,
 )
@@ -54,6 +83,8 @@ from saliscope.metrics.localization import (
     pixels_of,
     union_iou,
 )
+from saliscope.metrics.occlusion_rank import occlusion_drops, occlusion_rank
+from saliscope.metrics.order import Ties, removal_ranks, tied_share
 from saliscope.metrics.pixels import (
     PixelAP,
     pixel_average_precision,
@@ -66,6 +97,7 @@ from saliscope.metrics.pointing import (
     hottest_point,
     is_difficult,
     pointing_hit,
+    points_at,
 )
 from saliscope.metrics.randomisation import (
     ClassExplainer,
@@ -90,6 +122,7 @@ from saliscope.metrics.regions import (
     rank_accuracy,
     relevance_rank,
 )
+from saliscope.metrics.road import Road, road
 from saliscope.metrics.robustness import (
     ROBUSTNESS_METRICS,
     Explainer,
@@ -99,7 +132,9 @@ from saliscope.metrics.robustness import (
     sensitivity,
     shift_consistency,
 )
-from saliscope.metrics.scores import Mean, Metric, Score
+from saliscope.metrics.sanity import SANITY_METRICS
+from saliscope.metrics.scores import Direction, Family, Mean, Metric, Need, Score
+from saliscope.metrics.sets import SET_METRICS
 from saliscope.metrics.similarity import (
     SIMILARITY_METRICS,
     Likeness,
@@ -109,53 +144,80 @@ from saliscope.metrics.similarity import (
     similarity,
     ssim,
 )
+from saliscope.metrics.substrates import Substrate, substrate
 
 __all__ = [
     "AGREEMENT_METRICS",
     "COMPLEXITY_METRICS",
+    "CURVE_PROTOCOLS",
     "EVIDENCE_METRICS",
+    "FAITHFULNESS",
+    "FAMILIES",
     "METRICS",
     "ROBUSTNESS_METRICS",
+    "SANITY_METRICS",
+    "SET_METRICS",
     "SIMILARITY_METRICS",
     "AlphaLevel",
+    "Answers",
     "BestThreshold",
     "BoxAccuracy",
     "BoxAccuracyScore",
     "ClassExplainer",
     "ClsLoc",
     "ClsLocScores",
+    "CurveKind",
+    "CurveProtocol",
+    "Curves",
+    "Direction",
     "Explainer",
+    "Family",
     "HeatPart",
+    "Kept",
+    "KeptScores",
     "Likeness",
     "Mean",
     "Metric",
+    "Need",
+    "Perturbation",
     "PixelAP",
     "PointingGame",
     "PointingScores",
     "RandomLogit",
     "RandomisationCurve",
     "RelevanceRank",
+    "Road",
     "SanityVerdict",
     "Score",
     "Sensitivity",
     "Separation",
     "Stage",
+    "Substrate",
+    "Ties",
     "TopOverlap",
+    "absolute_drop",
+    "adcc",
+    "area_under",
     "average_ranks",
     "best_threshold",
     "box_coverage",
     "box_region",
+    "by_family",
     "chance_similarity",
     "classification_error",
+    "coherency",
     "contrast",
     "contrastivity",
     "cue_enrichment",
     "cue_heat",
+    "curve_area",
     "effective_area",
     "energy_in_boxes",
     "enrichment",
     "enrichment_in_boxes",
     "entropy",
+    "every_metric",
+    "facts_of",
     "flip_consistency",
     "gini",
     "gt_known",
@@ -164,29 +226,48 @@ __all__ = [
     "hog_features",
     "hog_similarity",
     "hottest_point",
+    "impute",
+    "increase",
+    "infidelity",
+    "infidelity_scores",
     "inside_outside_ratio",
     "is_difficult",
     "jpeg_consistency",
+    "keep",
+    "kept_scores",
     "krippendorff_alpha",
     "lacks_box",
     "lasting",
     "linkage_of",
     "localisation_error",
+    "mask_pointing",
+    "mean_heat",
+    "metric_named",
     "normalised_entropy",
+    "occlusion_drops",
+    "occlusion_rank",
+    "page_of",
     "pairwise",
     "pearson",
     "pixel_average_precision",
     "pixel_histogram",
     "pixels_of",
     "pointing_hit",
+    "points_at",
     "precision_under",
     "random_logit",
     "randomisation_curve",
     "randomised",
+    "range_of",
     "rank_accuracy",
     "rank_methods",
     "reinitialised",
+    "relative_drop",
+    "relative_gain",
     "relevance_rank",
+    "removal_curves",
+    "removal_ranks",
+    "road",
     "sanity_verdict",
     "seed_noise",
     "sensitivity",
@@ -197,9 +278,12 @@ __all__ = [
     "spearman_rows",
     "ssim",
     "stages",
+    "substrate",
     "surviving",
+    "tied_share",
     "top_overlap",
     "twin_enrichment",
     "twin_share",
     "union_iou",
+    "win",
 ]
