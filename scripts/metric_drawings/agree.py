@@ -120,7 +120,7 @@ def seed_noise() -> Figure:
     figure, panels = row(CHART + 0.4, CHART)
     tables = {
         "deletion": _over_seeds(_deletion),
-        "infidelity, 100 squares": _over_seeds(_infidelity),
+        "infidelity": _over_seeds(_infidelity),
     }
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
         for place, colour in enumerate(_COLOURS):
@@ -129,9 +129,9 @@ def seed_noise() -> Figure:
             )
             axes.plot(table[:, place].mean(), place, "|", color=colour, ms=14, mew=2)
         axes.set(yticks=range(len(_METHODS)), yticklabels=_METHODS if axes is panels[0] else [])
-        axes.set_title(f"{name}: seed-noise {metrics.seed_noise(table):.3g}", fontsize=8)
-        axes.invert_yaxis()
-        label(axes, "value, a dot for each seed", "")
+        axes.set_title(f"{name}: {metrics.seed_noise(table):.2g}", fontsize=8)
+        axes.set(ylim=(len(_METHODS) - 0.5, -0.5))
+        label(axes, "value, a dot a seed", "")
     return figure
 
 

@@ -29,6 +29,7 @@ from saliscope.localization import find_region, normalise
 
 _PROTOCOL = "cam2016:threshold=0.4"
 _SET = range(24)
+_OF_DELTA = {0.3: BLUE, 0.5: GREEN, 0.7: ORANGE}
 
 
 @drawing
@@ -99,10 +100,15 @@ def max_box_acc() -> Figure:
         for number in _SET:
             score.update(found(number=number).signed(), critter(number).boxes())
         for place, (delta, curve) in enumerate(score.curves().items()):
-            best, colour = score.compute().best[place], (BLUE, GREEN, ORANGE)[place]
+            best, colour = score.compute().best[place], _OF_DELTA[delta]
             axes.plot(score.thresholds, curve, color=colour, label=f"IoU ≥ {delta:g}")
             axes.plot(best.threshold, best.accuracy, "o", color=colour, ms=5)
-        axes.set(ylim=(0, 1.04), xlim=(0, 1), title=f"{title}: {score.compute().value:.2f}")
+        axes.set(
+            ylim=(0, 1.35),
+            yticks=[0, 0.5, 1],
+            xlim=(0, 1),
+            title=f"{title}: {score.compute().value:.2f}",
+        )
         axes.title.set_fontsize(8)
         axes.legend(loc="upper right", handlelength=1.2)
         label(axes, "threshold τ", f"share of {len(_SET)} images" if version == 1 else "")

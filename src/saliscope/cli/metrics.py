@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -53,14 +53,18 @@ def metrics(
     return 0
 
 
-def _of_family(found: Iterable[Metric], family: str) -> list[Metric]:
+def _of_family(found: Sequence[Metric], family: str) -> list[Metric]:
     from saliscope.metrics import FAMILIES
 
     if family not in FAMILIES:
         raise OptionError(
             f'family "{family}" is unknown; {nearest(family, FAMILIES)}. `saliscope metrics` shows them all'
         )
-    return [metric for metric in found if metric.family == family]
+    chosen = [metric for metric in found if metric.family == family]
+    if not chosen:
+        named = ", ".join(metric.name for metric in found)
+        raise OptionError(f"none of {named} is of the family {family}; leave out --family")
+    return chosen
 
 
 def _print_tables(found: list[Metric]) -> None:

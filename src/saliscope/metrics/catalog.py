@@ -172,7 +172,7 @@ def _of_pixels() -> tuple[Metric, ...]:
             protocol=f"{clevr}, expected under ties",
             title="Relevance rank accuracy",
             formula="relevance-rank = |{the K hottest pixels} ∩ R| / K,  K = |R|",
-            cannot_show="how much hotter the right pixels are; a coarse map cannot follow a thin mask and never reaches 1",
+            cannot_show="how much hotter the right pixels are; a coarse map cannot follow a thin mask and will not reach 1",
             undefined="no seen pixel lies in the mask",
             picture="relevance-rank",
         ),
@@ -221,6 +221,7 @@ def _of_points() -> tuple[Metric, ...]:
 def _of_classes() -> tuple[Metric, ...]:
     def located(top: int) -> Metric:
         def error(guesses: Sequence[Guess], label: int, truth: Sequence[Box]) -> float:
+            """`localisation_error` with as many guesses as the name says."""
             return localisation_error(guesses, label, truth, top=top)
 
         return Metric(
@@ -237,6 +238,7 @@ def _of_classes() -> tuple[Metric, ...]:
 
     def named(top: int) -> Metric:
         def error(guesses: Sequence[Guess], label: int) -> float:
+            """`classification_error` with as many guesses as the name says."""
             return classification_error(guesses, label, top=top)
 
         return replace(

@@ -19,7 +19,7 @@ _ASKS: dict[Family, str] = {
     "pointing": "Does the hottest point lie on the thing?",
     "pixels": "Does the heat follow the pixels of the thing?",
     "classification": "Is the box right, and the class too?",
-    "faithfulness": "Does the network mind losing what the map marks? Each changes the picture and asks the network again.",
+    "faithfulness": "Does the network mind losing what the map marks? The picture is changed, and the network asked again.",
     "robustness": "Does the map stay when the picture hardly changes?",
     "complexity": "In how much of the picture is the heat? None of these knows the picture or the network.",
     "sanity": "Does the map depend on what was learned, and on the class?",
@@ -82,7 +82,7 @@ def page_of() -> str:
         metric = known[name]
         if metric.family != family:
             family = metric.family
-            parts.append(f"## {family.capitalize()} metrics\n\n{_ASKS[metric.family]}\n")
+            parts.append(f"## Family: {family}\n\n{_ASKS[metric.family]}\n")
         parts.append(_entry(metric, drawn.setdefault(metric.picture, name)))
     return "\n".join(parts)
 

@@ -251,6 +251,7 @@ def _rows() -> tuple[Metric, ...]:
             title="Similarity of edge directions",
             formula="hog = ρ(HOG(M), HOG(M′))",
             paper=f"{by_order.paper}; Dalal and Triggs 2005, Histograms of Oriented Gradients for Human Detection",
+            undefined=f"{by_shape.undefined}, or without edges",
             cannot_show="where the heat is, only where its edges run and which way; nor whether alike is good",
         ),
     )
