@@ -177,7 +177,7 @@ def _rows() -> tuple[Metric, ...]:
         protocol=f"{bhatt}, nats, {even}",
         title="Entropy (complexity)",
         formula="entropy = −Σ_i p_i ln p_i,  p = |M| / Σ |M|",
-        paper="Bhatt et al. 2020, Evaluating and Aggregating Feature-based Model Explanations, section 3",
+        paper="Bhatt et al. 2020, Evaluating and Aggregating Feature-based Model Explanations",
         cannot_show="where the heat is; and its highest value, ln n, belongs to the grid: never compare grids by it",
     )
     area = replace(

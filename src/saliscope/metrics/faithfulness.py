@@ -208,7 +208,7 @@ def _of_road() -> tuple[Metric, ...]:
         title="ROAD, most relevant first",
         family="faithfulness",
         formula="road-morf = mean_q f(x with its share q of hottest pixels removed and filled in),  q = .1, …, .9",
-        paper="Rong et al. 2022, A Consistent and Efficient Evaluation Strategy for Attribution Methods, section 4",
+        paper="Rong et al. 2022, A Consistent and Efficient Evaluation Strategy for Attribution Methods, section 4.2 for the filling in",
         cannot_show="much in smooth pictures, of which filling in removes little; and smooth patches may themselves be a sign to the network",
         undefined=_NOT_FINITE,
         needs=("map", "network"),
@@ -233,7 +233,7 @@ def _of_road() -> tuple[Metric, ...]:
             protocol=f"{rong}, half of LeRF - MoRF",
             title="ROAD, both orders",
             formula="road-combined = (road-lerf − road-morf) / 2; 0 for a map that orders nothing",
-            paper="Rong et al. 2022, section 4, and pytorch-grad-cam for the difference",
+            paper="Rong et al. 2022, and pytorch-grad-cam (ROADCombined) for the difference",
             cannot_show="which of the two orders it comes from, nor more than they can of smooth pictures",
         ),
     )

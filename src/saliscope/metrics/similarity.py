@@ -204,7 +204,7 @@ def _rows() -> tuple[Metric, ...]:
         title="Rank correlation without sign",
         family="agreement",
         formula="spearman-abs = ρ(|M|, |M′|)",
-        paper=f"{adebayo}, Sanity Checks for Saliency Maps, section 4",
+        paper=f"{adebayo}, Sanity Checks for Saliency Maps",
         cannot_show="whether alike is good, which depends on what was changed between the two; what speaks for and against a class is one "
         "to it, and large flat areas fill the ranks",
         undefined="either map is constant or not finite",
