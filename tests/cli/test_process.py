@@ -20,7 +20,14 @@ def saliscope(*words, cwd, **more):
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["explain", "--help"], ["compare", "--help"], ["bench", "--help"], ["frob"]],
+    [
+        ["--help"],
+        ["explain", "--help"],
+        ["compare", "--help"],
+        ["bench", "--help"],
+        ["metrics", "--help"],
+        ["frob"],
+    ],
 )
 def test_help_imports_nothing_heavy(words):
     script = (

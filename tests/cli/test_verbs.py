@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from saliscope.cli.app import main
 from saliscope.cli.tables import print_table
 from saliscope.errors import ModelError
 from saliscope.methods import METHODS
+from saliscope.metrics import FAMILIES, every_metric, page_of
 
-VERBS = ("demo", "explain", "compare", "layers", "methods", "info", "bench")
+VERBS = ("demo", "explain", "compare", "layers", "methods", "metrics", "info", "bench")
 
 
 def strict(text):
@@ -251,6 +253,68 @@ def test_methods_as_json(run):
     assert found["smoothgrad"]["options"] == {"smooth": 50, "channels": "absmax"}
     assert "sanity check" in found["guided-backprop"]["caveat"]
     assert found["gradient"]["caveat"] == ""
+
+
+def test_metrics(run):
+    done = run("metrics", net=False)
+    assert (done.code, done.err) == (0, "")
+    for name in every_metric():
+        assert done.out.count(f"\n{name} ") == 2, name
+    starts = [line.split()[1] for line in done.out.splitlines()[2 : 2 + len(every_metric())]]
+    assert list(dict.fromkeys(starts)) == list(FAMILIES)
+    assert [f for f, _ in itertools.groupby(starts)] == list(FAMILIES)
+
+
+def test_metrics_as_json(run):
+    found = {m["name"]: m for m in strict(run("metrics", "--json", net=False).out)}
+    assert set(found) == set(every_metric())
+    assert found["enrichment"]["bounds"] == [0, None]
+    assert found["adcc"]["needs"] == ["map", "network"]
+    assert found["deletion"]["direction"] == "lower"
+
+
+def test_metrics_of_one_family(run):
+    named = [
+        m["name"] for m in strict(run("metrics", "--family", "sanity", "--json", net=False).out)
+    ]
+    assert named == ["lasting", "random-logit"]
+    done = run("metrics", "--family", "evidence", net=False)
+    assert "\ntwin-share " in done.out
+    assert "\niou " not in done.out
+    unknown = run("metrics", "--family", "robust", net=False)
+    assert (unknown.code, len(unknown.lines)) == (2, 1)
+    assert 'nearest: "robustness"' in unknown.err
+
+
+def test_one_metric_in_full(run):
+    done = run("metrics", "gini", "cue-heat", net=False)
+    assert (done.code, done.err) == (0, "")
+    assert "Hurley and Rickard 2009" in done.out
+    assert "a true map is hot there" in done.out
+    assert "0 to 1" in done.out
+    assert "twin-share" not in done.out
+    assert [m["name"] for m in strict(run("metrics", "ssim", "iou", "--json", net=False).out)] == ["ssim", "iou"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ginny"], 'nearest: "gini"'),
+        (["--json", "--markdown"], "not both"),
+        (["gini", "--markdown"], "leave out NAMES and --family"),
+        (["--markdown", "--family", "sanity"], "leave out NAMES and --family"),
+        (["gini", "--family", "sanity"], "none of gini is of the family sanity"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_metrics_refuses_in_one_line(run, words, said):
+    done = run("metrics", *words, net=False)
+    assert (done.code, len(done.lines), done.out) == (2, 1, "")
+    assert said in done.err
+
+
+def test_the_page_of_metrics(run):
+    assert run("metrics", "--markdown", net=False).out == page_of()
 
 
 def test_info(run):

@@ -13,6 +13,7 @@ from saliscope.metrics.known_evidence import (
     contrast,
     cue_enrichment,
     cue_heat,
+    mask_pointing,
     twin_enrichment,
     twin_share,
 )
@@ -79,6 +80,34 @@ def test_maps_of_other_sizes_are_refused():
         contrast(np.ones((4, 5)), np.ones((5, 4)))
     with pytest.raises(DataError, match=r"heatmap is \(4, 5\) and the region \(5, 4\)"):
         twin_share(np.ones((4, 5)), np.zeros((4, 5)), PART.T)
+
+
+def hottest_in(heat, mask):  # slow twin: the first hottest pixel, row by row
+    best, inside = -math.inf, math.nan
+    for y in range(heat.shape[0]):
+        for x in range(heat.shape[1]):
+            if heat[y, x] > best:
+                best, inside = heat[y, x], float(mask[y, x])
+    return inside
+
+
+def test_pointing_at_a_mask():
+    random = np.random.default_rng(0)
+    answers = []
+    for _ in range(60):
+        heat = random.integers(0, 4, (5, 6)).astype(float)
+        heat[random.random((5, 6)) < 0.3] = np.nan
+        mask = random.random((5, 6)) < 0.5
+        answers.append(mask_pointing(heat, mask))
+        assert answers[-1] == hottest_in(heat, mask)
+    assert {0.0, 1.0} == set(answers)
+
+
+def test_pointing_at_nothing_or_from_nowhere_is_undefined():
+    assert math.isnan(mask_pointing(np.ones((4, 5)), np.zeros((4, 5), bool)))
+    assert math.isnan(mask_pointing(np.full((4, 5), np.nan), PART))
+    with pytest.raises(DataError, match=r"heatmap is \(4, 5\) and the mask \(5, 4\)"):
+        mask_pointing(np.ones((4, 5)), PART.T)
 
 
 def test_the_masks_of_critters_fit():

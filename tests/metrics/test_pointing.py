@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from saliscope.boxes import Box
 from saliscope.errors import DataError, OptionError
-from saliscope.metrics import PointingGame, hottest_point, is_difficult, pointing_hit
+from saliscope.metrics import PointingGame, hottest_point, is_difficult, pointing_hit, points_at
 
 SIZE = (40, 60)
 
@@ -26,6 +26,23 @@ def test_a_pixel_at_15_pixels():
         assert pointing_hit((5, 0), truth, SIZE, variant="caffe")
         assert pointing_hit((6, 0), truth, SIZE, variant="torchray")
         assert not pointing_hit((4, 0), truth, SIZE, variant="caffe")
+
+
+def test_one_trial_with_a_map():
+    heat = np.zeros(SIZE)
+    heat[0, 5] = 1.0
+    for truth in (pixel(20, 0), [Box(20, 0, 21, 1)]):
+        assert points_at(heat, truth) == 0.0
+        assert points_at(heat, truth, variant="caffe") == 1.0
+        assert points_at(heat, truth, radius=16) == 1.0
+
+
+def test_a_trial_without_a_truth_or_a_point_is_undefined():
+    for truth in ([], np.zeros(SIZE, bool)):
+        assert math.isnan(points_at(np.ones(SIZE), truth))
+        score = PointingGame().update(np.ones(SIZE), truth, label=0).compute().all
+        assert (score.n, score.undefined) == (0, 1)
+    assert math.isnan(points_at(np.full(SIZE, np.nan), pixel(3, 3)))
 
 
 def test_the_square_takes_what_the_disk_leaves():

@@ -144,7 +144,7 @@ def test_drops_infidelity_and_occlusion_too(scene):
             assert value(run, b, name, "mean-heat", "input") == pytest.approx(own, abs=1e-6)
             found = value(run, b, name, "infidelity", "squares")
             assert found == pytest.approx(float(wrong[m, b]), rel=1e-3, abs=1e-7)
-            found = value(run, b, name, "occlusion-rank", "patch5-stride2")
+            found = value(run, b, name, "occlusion-rank", "patch45-stride15")
             assert found == pytest.approx(float(ranks[m, b]), abs=0.02)
 
 

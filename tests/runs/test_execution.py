@@ -17,7 +17,7 @@ from saliscope.errors import DataError, MethodError, OptionError, SaliscopeError
 from saliscope.models import Model
 from saliscope.runs import execution, explaining
 from saliscope.runs.place import open_place
-from saliscope.runs.tables import TABLES
+from saliscope.runs.store import MEASURED
 
 # --- a run -----------------------------------------------------------------------------------------------------------
 
@@ -32,12 +32,7 @@ def test_what_a_run_leaves(settings, look, watch, tmp_path, monkeypatch):
     found = set(look.files(tmp_path / "a b/run"))
     parts = {f.split("/")[1] for f in found if f.startswith("maps/")}
     key = look.record(tmp_path / "a b/run")["measured"]
-    measured = {
-        f"{t}/{p.removesuffix('.parquet')}.{key}.parquet"
-        for t in TABLES
-        if t != "maps"
-        for p in parts
-    }
+    measured = {f"{t}/{p.removesuffix('.parquet')}.{key}.parquet" for t in MEASURED for p in parts}
     assert len(parts) == 3
     own = {"run.json", "errors.jsonl", ".shard-1.lock", ".run.json.lock"}
     assert found == own | {f"maps/{p}" for p in parts} | measured

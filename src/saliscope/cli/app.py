@@ -18,6 +18,7 @@ from saliscope.cli.explain import explain
 from saliscope.cli.info import info
 from saliscope.cli.layers import layers
 from saliscope.cli.methods import methods
+from saliscope.cli.metrics import metrics
 from saliscope.errors import SaliscopeError
 
 __all__ = ["app", "main"]
@@ -39,7 +40,7 @@ app = App(
 app.command(demo)
 app.command(explain, usage="Usage: saliscope explain IMAGES... [OPTIONS]")
 app.command(compare, usage="Usage: saliscope compare IMAGE [METHODS...] [OPTIONS]")
-for _verb in (layers, methods, info, bench):
+for _verb in (layers, methods, metrics, info, bench):
     app.command(_verb)
 app.command("saliscope.cli.data:app", name="data", help="List, download, check and show data sets.")
 app.command(

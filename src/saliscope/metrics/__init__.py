@@ -15,6 +15,7 @@ from saliscope.metrics.agreement import (
     separation,
     top_overlap,
 )
+from saliscope.metrics.asking import Answers
 from saliscope.metrics.box_accuracy import (
     BestThreshold,
     BoxAccuracy,
@@ -38,13 +39,41 @@ from saliscope.metrics.complexity import (
     heat_area,
     normalised_entropy,
 )
+from saliscope.metrics.curves import (
+    CURVE_PROTOCOLS,
+    CurveKind,
+    CurveProtocol,
+    Curves,
+    area_under,
+    removal_curves,
+)
+from saliscope.metrics.describing import FAMILIES, by_family, facts_of, page_of, range_of
+from saliscope.metrics.drop import (
+    Kept,
+    KeptScores,
+    absolute_drop,
+    adcc,
+    coherency,
+    increase,
+    keep,
+    kept_scores,
+    mean_heat,
+    relative_drop,
+    relative_gain,
+    win,
+)
 from saliscope.metrics.energy import enrichment, heat_share
+from saliscope.metrics.every import every_metric, metric_named
+from saliscope.metrics.faithfulness import FAITHFULNESS, curve_area
+from saliscope.metrics.imputation import impute
+from saliscope.metrics.infidelity import Perturbation, infidelity, infidelity_scores
 from saliscope.metrics.inquiries import INQUIRIES, Answered, Inquiry, inquiries_for
 from saliscope.metrics.known_evidence import (
     EVIDENCE_METRICS,
     contrast,
     cue_enrichment,
     cue_heat,
+    mask_pointing,
     twin_enrichment,
     twin_share,
 )
@@ -56,6 +85,8 @@ from saliscope.metrics.localization import (
     pixels_of,
     union_iou,
 )
+from saliscope.metrics.occlusion_rank import occlusion_drops, occlusion_rank
+from saliscope.metrics.order import Ties, removal_ranks, tied_share
 from saliscope.metrics.panel import Panel, Twin, to_size
 from saliscope.metrics.pixels import (
     PixelAP,
@@ -69,6 +100,7 @@ from saliscope.metrics.pointing import (
     hottest_point,
     is_difficult,
     pointing_hit,
+    points_at,
 )
 from saliscope.metrics.randomisation import (
     ClassExplainer,
@@ -95,6 +127,7 @@ from saliscope.metrics.regions import (
     rank_accuracy,
     relevance_rank,
 )
+from saliscope.metrics.road import Road, road
 from saliscope.metrics.robustness import (
     ROBUSTNESS_METRICS,
     Explainer,
@@ -104,7 +137,9 @@ from saliscope.metrics.robustness import (
     sensitivity,
     shift_consistency,
 )
-from saliscope.metrics.scores import Mean, Metric, Score
+from saliscope.metrics.sanity import SANITY_METRICS
+from saliscope.metrics.scores import Direction, Family, Mean, Metric, Need, Score
+from saliscope.metrics.sets import SET_METRICS
 from saliscope.metrics.similarity import (
     SIMILARITY_METRICS,
     Likeness,
@@ -114,61 +149,88 @@ from saliscope.metrics.similarity import (
     similarity,
     ssim,
 )
+from saliscope.metrics.substrates import Substrate, substrate
 
 __all__ = [
     "AGREEMENT_METRICS",
     "COMPLEXITY_METRICS",
+    "CURVE_PROTOCOLS",
     "EVIDENCE_METRICS",
+    "FAITHFULNESS",
+    "FAMILIES",
     "INQUIRIES",
     "METRICS",
     "ROBUSTNESS_METRICS",
+    "SANITY_METRICS",
+    "SET_METRICS",
     "SIMILARITY_METRICS",
     "AlphaLevel",
     "Answered",
+    "Answers",
     "BestThreshold",
     "BoxAccuracy",
     "BoxAccuracyScore",
     "ClassExplainer",
     "ClsLoc",
     "ClsLocScores",
+    "CurveKind",
+    "CurveProtocol",
+    "Curves",
     "DataRandomisation",
+    "Direction",
     "Explainer",
+    "Family",
     "HeatPart",
     "Inquiry",
+    "Kept",
+    "KeptScores",
     "Likeness",
     "Mean",
     "Metric",
+    "Need",
     "Panel",
+    "Perturbation",
     "PixelAP",
     "PointingGame",
     "PointingScores",
     "RandomLogit",
     "RandomisationCurve",
     "RelevanceRank",
+    "Road",
     "SanityVerdict",
     "Score",
     "Sensitivity",
     "Separation",
     "Stage",
+    "Substrate",
+    "Ties",
     "TopOverlap",
     "Twin",
+    "absolute_drop",
+    "adcc",
+    "area_under",
     "average_ranks",
     "best_threshold",
     "box_coverage",
     "box_region",
+    "by_family",
     "chance_similarity",
     "classification_error",
+    "coherency",
     "complexity_scores",
     "contrast",
     "contrastivity",
     "cue_enrichment",
     "cue_heat",
+    "curve_area",
     "data_randomisation",
     "effective_area",
     "energy_in_boxes",
     "enrichment",
     "enrichment_in_boxes",
     "entropy",
+    "every_metric",
+    "facts_of",
     "flip_consistency",
     "gini",
     "gt_known",
@@ -177,30 +239,49 @@ __all__ = [
     "hog_features",
     "hog_similarity",
     "hottest_point",
+    "impute",
+    "increase",
+    "infidelity",
+    "infidelity_scores",
     "inquiries_for",
     "inside_outside_ratio",
     "is_difficult",
     "jpeg_consistency",
+    "keep",
+    "kept_scores",
     "krippendorff_alpha",
     "lacks_box",
     "lasting",
     "linkage_of",
     "localisation_error",
+    "mask_pointing",
+    "mean_heat",
+    "metric_named",
     "normalised_entropy",
+    "occlusion_drops",
+    "occlusion_rank",
+    "page_of",
     "pairwise",
     "pearson",
     "pixel_average_precision",
     "pixel_histogram",
     "pixels_of",
     "pointing_hit",
+    "points_at",
     "precision_under",
     "random_logit",
     "randomisation_curve",
     "randomised",
+    "range_of",
     "rank_accuracy",
     "rank_methods",
     "reinitialised",
+    "relative_drop",
+    "relative_gain",
     "relevance_rank",
+    "removal_curves",
+    "removal_ranks",
+    "road",
     "sanity_verdict",
     "seed_noise",
     "sensitivity",
@@ -211,10 +292,13 @@ __all__ = [
     "spearman_rows",
     "ssim",
     "stages",
+    "substrate",
     "surviving",
+    "tied_share",
     "to_size",
     "top_overlap",
     "twin_enrichment",
     "twin_share",
     "union_iou",
+    "win",
 ]

@@ -6,8 +6,8 @@ Agreement is not truth: methods that share an error agree on it. It says how man
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from saliscope.errors import DataError, OptionError, nearest
 from saliscope.metrics.ranks import average_ranks
-from saliscope.metrics.scores import Direction, Metric
+from saliscope.metrics.scores import OWN, Direction, Metric
 from saliscope.metrics.similarity import Likeness, similarity
 
 __all__ = [
@@ -272,26 +272,66 @@ def _rows() -> tuple[Metric, ...]:
         return separation(good, bad, direction).auroc
 
     share = (0.0, 1.0)
-    rows: tuple[tuple[str, Callable[..., float], Direction, tuple[float, float], str], ...] = (
-        (
-            "top-overlap",
-            overlap,
-            "higher",
-            share,
-            "IoU of the hottest share, ties share their places",
+    preferred = Metric(
+        "separation", won, "higher", share, "share of images won against shuffled maps, equals half",
+        title="Separation from shuffled maps",
+        family="agreement",
+        formula="separation = Σ_i ([s_i better than s̃_i] + ½ [s_i = s̃_i]) / n,  s̃_i the score of the map shuffled",
+        paper=OWN,
+        cannot_show="whether the metric prefers the better of two maps; scores that read values alone are at .5, since a shuffled map has the same",
+        undefined="no image has both scores",
+        needs=("scores",),
+        picture="separation",
+        of="set",
+    )  # fmt: skip
+    return (
+        Metric(
+            "top-overlap", overlap, "higher", share, "IoU of the hottest share, ties share their places",
+            title="Overlap of the hottest places",
+            family="agreement",
+            formula="top-overlap = Σ min(w, w′) / Σ max(w, w′),  w the hottest 10 % of the cells",
+            paper=f"{OWN}, the Jaccard index of the hottest cells",
+            cannot_show="the rest of the map, nor whether alike is good; unrelated maps overlap by about .05 at 10 %",
+            undefined="either map is constant or not finite",
+            needs=("map",),
+            picture="top-overlap",
         ),
-        ("alpha", krippendorff_alpha, "higher", (-1.0, 1.0), "Krippendorff 2011"),
-        (
-            "separation",
-            won,
-            "higher",
-            share,
-            "share of images won against shuffled maps, equals half",
+        Metric(
+            "alpha", krippendorff_alpha, "higher", (-1.0, 1.0), "Krippendorff 2011",
+            title="Krippendorff's alpha",
+            family="agreement",
+            formula="alpha = 1 − D_observed / D_expected,  of the ranks that metrics give to methods",
+            paper="Krippendorff 2011, Computing Krippendorff's Alpha-Reliability",
+            cannot_show="who is right: metrics that share an error agree on it, and a metric counted twice agrees with itself",
+            undefined="fewer than two ratings can be paired, or all are equal",
+            needs=("scores",),
+            picture="alpha",
+            of="set",
         ),
-        ("separation-auroc", auroc, "higher", share, "Mann and Whitney 1947, over pairs of images"),
-        ("seed-noise", seed_noise, "lower", (0.0, math.inf), "SD over seeds / SD between methods"),
-    )
-    return tuple(Metric(*row) for row in rows)
+        preferred,
+        replace(
+            preferred,
+            name="separation-auroc",
+            function=auroc,
+            protocol="Mann and Whitney 1947, over pairs of images",
+            title="Separation over all pairs",
+            formula="separation-auroc = P(s_i better than s̃_j) + ½ P(s_i = s̃_j) over all pairs of images i, j",
+            paper="Mann and Whitney 1947, On a Test of Whether One of Two Random Variables Is Stochastically Larger",
+            cannot_show="whether the metric prefers the better of two maps; and where pictures differ more than maps it is near .5 for that reason",
+        ),
+        Metric(
+            "seed-noise", seed_noise, "lower", (0.0, math.inf), "SD over seeds / SD between methods",
+            title="Noise of the seeds",
+            family="agreement",
+            formula="seed-noise = √(mean over methods of Var_seeds) / SD_methods(mean over seeds)",
+            paper=OWN,
+            cannot_show="an error that all seeds share; and among methods that hardly differ any noise is large",
+            undefined="there are fewer than two seeds or methods, or all methods score the same",
+            needs=("scores",),
+            picture="seed-noise",
+            of="set",
+        ),
+    )  # fmt: skip
 
 
 AGREEMENT_METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _rows()})

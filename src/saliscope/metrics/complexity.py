@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliscope.errors import DataError, OptionError, nearest
-from saliscope.metrics.scores import Metric
+from saliscope.metrics.scores import OWN, Metric
 
 __all__ = [
     "COMPLEXITY_METRICS",
@@ -190,15 +191,77 @@ def _nats(values: NDArray[np.float64]) -> float:
 def _rows() -> tuple[Metric, ...]:
     even = "no epsilon, |heat|"
     bhatt = "Bhatt et al. 2020, complexity"
+    sparse = Metric(
+        "gini", gini, "higher", (0.0, 1.0), f"Chalasani et al. 2020, {even}",
+        title="Sparseness (Gini index)",
+        family="complexity",
+        formula="gini = Σ_i (2i − n − 1) a_(i) / (n Σ a),  a = |M| ascending",
+        paper="Hurley and Rickard 2009, Comparing Measures of Sparsity; of explanations Chalasani et al. 2020",
+        cannot_show="where the heat is: one wrong pixel is as sparse as can be; and it changes with the resolution",
+        undefined="the map is zero, or has a value that is not finite",
+        needs=("map",),
+        picture="spread",
+    )  # fmt: skip
+    nats = replace(
+        sparse,
+        name="entropy",
+        function=entropy,
+        direction="lower",
+        bounds=(0.0, math.inf),
+        protocol=f"{bhatt}, nats, {even}",
+        title="Entropy (complexity)",
+        formula="entropy = −Σ_i p_i ln p_i,  p = |M| / Σ |M|",
+        paper="Bhatt et al. 2020, Evaluating and Aggregating Feature-based Model Explanations",
+        cannot_show="where the heat is; and its highest value, ln n, belongs to the grid: never compare grids by it",
+    )
+    area = replace(
+        nats,
+        name="effective-area",
+        function=effective_area,
+        bounds=(0.0, 1.0),
+        protocol="exp(entropy) / n, |heat|",
+        title="Effective area",
+        formula="effective-area = e^entropy / n",
+        paper=f"{OWN}: the perplexity of Bhatt's entropy as a share of the picture",
+        cannot_show="where the heat is: a small area in the wrong place is small all the same",
+    )
+    half = replace(
+        area,
+        name="heat-area-50",
+        function=_half,
+        bounds=(0.0, 0.5),
+        protocol="least area with 50 % of |heat|",
+        title="Least area with half of the heat",
+        formula="heat-area-50 = min |A| / n over A with Σ_{p∈A} |M(p)| ≥ 0.5 Σ_p |M(p)|, the last cell in part",
+        paper=OWN,
+        cannot_show="where the heat is, nor whether the cells lie together",
+        picture="heat-area",
+    )
     return (
-        Metric("gini", gini, "higher", (0.0, 1.0), f"Chalasani et al. 2020, {even}"),
-        Metric("entropy", entropy, "lower", (0.0, math.inf), f"{bhatt}, nats, {even}"),
-        Metric(
-            "normalised-entropy", normalised_entropy, "lower", (0.0, 1.0), f"{bhatt}, over ln n"
+        sparse,
+        nats,
+        replace(
+            nats,
+            name="normalised-entropy",
+            function=normalised_entropy,
+            bounds=(0.0, 1.0),
+            protocol=f"{bhatt}, over ln n",
+            title="Entropy over its maximum",
+            formula="normalised-entropy = entropy / ln n",
+            cannot_show="where the heat is; and a smooth enlargement of a map still has another value than the map",
+            undefined=f"{nats.undefined}, or has a single cell",
         ),
-        Metric("effective-area", effective_area, "lower", (0.0, 1.0), "exp(entropy) / n, |heat|"),
-        Metric("heat-area-50", _half, "lower", (0.0, 0.5), "least area with 50 % of |heat|"),
-        Metric("heat-area-90", _most, "lower", (0.0, 0.9), "least area with 90 % of |heat|"),
+        area,
+        half,
+        replace(
+            half,
+            name="heat-area-90",
+            function=_most,
+            bounds=(0.0, 0.9),
+            protocol="least area with 90 % of |heat|",
+            title="Least area with nine tenths of the heat",
+            formula="heat-area-90 = min |A| / n over A with Σ_{p∈A} |M(p)| ≥ 0.9 Σ_p |M(p)|, the last cell in part",
+        ),
     )
 
 

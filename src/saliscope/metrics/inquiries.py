@@ -45,7 +45,8 @@ Combo = tuple[str, str]
 
 InquiryFamily = Literal["faithfulness", "robustness", "evidence", "sanity"]
 _RADIUS, _QUALITY = 0.02, 75
-_PATCH, _STRIDE = 45 / 224, 15 / 224  # shares of the shorter side
+# Of 224 pixels, by which they are named; in proportion to the shorter side, or the width, of others.
+_PATCH, _STRIDE, _RIGHT = 45 / 224, 15 / 224, 16 / 224
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +62,21 @@ class Answered:
 
 @dataclass(frozen=True)
 class Inquiry:
-    """Questions that share their pictures. `metrics` are the scores it gives; `seeded` says that seeds change them.
+    """Questions that share their pictures. `combos` are the scores it gives; `seeded` says that seeds change them.
 
-    `ask(panel, wanted, seed)` asks for some of the metrics.
+    `ask(panel, wanted, seed)` asks for some of the `metrics`.
     """
 
     name: str
     family: InquiryFamily
-    metrics: tuple[str, ...]
+    combos: tuple[Combo, ...]
     ask: Callable[[Panel, frozenset[str], int], Answered]
     seeded: bool = False
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of its scores, without their protocols."""
+        return tuple(metric for metric, _ in self.combos)
 
 
 def _curves(panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
@@ -170,7 +176,7 @@ def _occlusion(panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
         panel.question, panel.images, patch=patch, stride=stride, mean=panel.mean, std=panel.std
     ).to(panel.maps.device)
     found = occlusion_rank(panel.maps, drops, patch=patch, stride=stride)
-    return Answered({("occlusion-rank", f"patch{patch}-stride{stride}"): found[..., LOGIT]})
+    return Answered({("occlusion-rank", "patch45-stride15"): found[..., LOGIT]})
 
 
 def _sensitivity(panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
@@ -193,14 +199,14 @@ def _flip(panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
 
 
 def _shift(panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
-    """To the right by a fourteenth of the width: half a cell of a last layer of 7 x 7, which is where maps tend to jump."""
+    """To the right by half a cell of a last layer of 7 x 7, which is where maps tend to jump."""
     del wanted, seed
-    right = max(1, round(panel.images.shape[-1] / 14))
+    right = max(1, round(panel.images.shape[-1] * _RIGHT))
     rows = {
         m: shift_consistency(panel.explainer(m, at_size=True), panel.images, (0, right))
         for m in panel.explained
     }
-    return Answered({("shift-consistency", f"right{right}"): _of(panel, rows)})
+    return Answered({("shift-consistency", "right16"): _of(panel, rows)})
 
 
 def _jpeg(panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
@@ -248,28 +254,29 @@ def _of(panel: Panel, rows: Mapping[int, np.ndarray]) -> Tensor:
 
 def _rows() -> tuple[Inquiry, ...]:
     curves = ("deletion", "insertion", "deletion-lerf")
-    kept = (
-        "average-drop",
-        "increase",
-        "gain",
-        "absolute-drop",
-        "win",
-        "coherency",
-        "mean-heat",
-        "adcc",
-    )
+    weighted = ("average-drop", "increase", "gain", "absolute-drop", "coherency", "adcc")
+    roads = ("road-morf", "road-lerf", "road-combined")
+    moved = ("max-sensitivity", "average-sensitivity")
+    twins = ("twin-share", "twin-enrichment")
+    kept = (*_by("weighted", weighted), ("win", "reference"), ("mean-heat", "input"))
+    faith: InquiryFamily = "faithfulness"
+    robust: InquiryFamily = "robustness"
     return (
-        Inquiry("curves", "faithfulness", curves, _curves, seeded=True),
-        Inquiry("kept", "faithfulness", kept, _kept),
-        Inquiry("road", "faithfulness", ("road-morf", "road-lerf", "road-combined"), _road, seeded=True),
-        Inquiry("infidelity", "faithfulness", ("infidelity",), _infidelity, seeded=True),
-        Inquiry("occlusion", "faithfulness", ("occlusion-rank",), _occlusion),
-        Inquiry("sensitivity", "robustness", ("max-sensitivity", "average-sensitivity"), _sensitivity, seeded=True),
-        Inquiry("flip", "robustness", ("flip-consistency",), _flip),
-        Inquiry("shift", "robustness", ("shift-consistency",), _shift),
-        Inquiry("jpeg", "robustness", ("jpeg-consistency",), _jpeg),
-        Inquiry("twin", "evidence", ("twin-share", "twin-enrichment"), _twin),
-    )  # fmt: skip
+        Inquiry("curves", faith, _by("saliscope", curves), _curves, seeded=True),
+        Inquiry("kept", faith, kept, _kept),
+        Inquiry("road", faith, _by("road", roads), _road, seeded=True),
+        Inquiry("infidelity", faith, _by("squares", ("infidelity",)), _infidelity, seeded=True),
+        Inquiry("occlusion", faith, _by("patch45-stride15", ("occlusion-rank",)), _occlusion),
+        Inquiry("sensitivity", robust, _by(f"radius{_RADIUS:g}", moved), _sensitivity, seeded=True),
+        Inquiry("flip", robust, _by("spearman", ("flip-consistency",)), _flip),
+        Inquiry("shift", robust, _by("right16", ("shift-consistency",)), _shift),
+        Inquiry("jpeg", robust, _by(f"quality{_QUALITY}", ("jpeg-consistency",)), _jpeg),
+        Inquiry("twin", "evidence", _by("contrast", twins), _twin),
+    )
+
+
+def _by(protocol: str, metrics: Sequence[str]) -> tuple[Combo, ...]:
+    return tuple((metric, protocol) for metric in metrics)
 
 
 INQUIRIES: Mapping[str, Inquiry] = MappingProxyType({row.name: row for row in _rows()})

@@ -1,13 +1,14 @@
 """Scores where it is known what makes a class: the one part that tells twins apart, and a planted tag.
 
 For the generated critters, whose masks say both. How much heat lies on all that makes a breed is `heat_share` of the mask
-`evidence`, and whether the hottest point does is `pointing_hit`.
+`evidence`, and whether the hottest point does is `mask_pointing`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 
 from saliscope.errors import DataError
 from saliscope.metrics.energy import enrichment, heat_share
-from saliscope.metrics.scores import Metric
+from saliscope.metrics.pointing import hottest_point
+from saliscope.metrics.scores import OWN, Metric
 
 __all__ = [
     "EVIDENCE_METRICS",
     "contrast",
     "cue_enrichment",
     "cue_heat",
+    "mask_pointing",
     "twin_enrichment",
     "twin_share",
 ]
@@ -80,15 +83,85 @@ def cue_enrichment(heat: NDArray[np.floating], tag: NDArray[np.bool_]) -> float:
     return enrichment(heat, tag)
 
 
+def mask_pointing(heat: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
+    """1 where the hottest pixel of a heatmap (H, W) lies in a mask, bool (H, W), else 0; higher is better.
+
+    The pointing game without a tolerance: the mask is exact, as those of critters are. The point is `hottest_point`, the first in reading
+    order of equals, so that a constant map points at its corner. NaN for an empty mask, and where no pixel was seen. Raises
+    `DataError` where the two differ in size.
+    """
+    if heat.shape != mask.shape:
+        raise DataError(
+            f"the heatmap is {heat.shape} and the mask {mask.shape}; bring both to the image, (H, W)"
+        )
+    point = hottest_point(heat)
+    if point is None or not mask.any():
+        return math.nan
+    x, y = point
+    return float(mask[y, x])
+
+
 def _rows() -> tuple[Metric, ...]:
     share, ratio = (0.0, 1.0), (0.0, math.inf)
     twin = "positive part of own - twin in the mask `twin`"
     tag = "positive heat in the mask `tag`"
+    contrasted = Metric(
+        "twin-share", twin_share, "higher", share, twin,
+        title="Contrast of twins on the part that differs",
+        family="evidence",
+        formula="twin-share = Σ_{p∈T} C(p) / Σ_p C(p),  C = max(0, M_own − M_twin),  T the part that differs",
+        paper=f"{OWN}, of generated critters",
+        cannot_show="whose fault a low value is: the network may tell the twins apart by something else than the part",
+        undefined="nothing speaks for the breed more than for its twin (a map that does not look at the class), or the part is hidden",
+        needs=("map", "mask"),
+        picture="twin",
+    )  # fmt: skip
+    planted = replace(
+        contrasted,
+        name="cue-heat",
+        function=cue_heat,
+        direction="lower",
+        protocol=tag,
+        title="Heat on a planted tag",
+        formula="cue-heat = Σ_{p∈tag} H⁺(p) / Σ_p H⁺(p)",
+        cannot_show="whether the network looks at the tag: of one that does, a true map is hot there and scores badly",
+        undefined="no heat is positive, or the tag has no pixel",
+        picture="cue",
+    )
     return (
-        Metric("twin-share", twin_share, "higher", share, twin),
-        Metric("twin-enrichment", twin_enrichment, "higher", ratio, f"{twin}, over area"),
-        Metric("cue-heat", cue_heat, "lower", share, tag),
-        Metric("cue-enrichment", cue_enrichment, "lower", ratio, f"{tag}, over area"),
+        contrasted,
+        replace(
+            contrasted,
+            name="twin-enrichment",
+            function=twin_enrichment,
+            bounds=ratio,
+            protocol=f"{twin}, over area",
+            title="Contrast of twins over the part's area",
+            formula="twin-enrichment = twin-share / (|T| / n); 1 for an even contrast",
+            cannot_show="whose fault a low value is, map or network; and small parts have the highest values",
+        ),
+        planted,
+        replace(
+            planted,
+            name="cue-enrichment",
+            function=cue_enrichment,
+            bounds=ratio,
+            protocol=f"{tag}, over area",
+            title="Heat on a planted tag over its area",
+            formula="cue-enrichment = cue-heat / (|tag| / n); 1 for an even map",
+        ),
+        replace(
+            contrasted,
+            name="pointing-mask",
+            function=mask_pointing,
+            protocol="hottest pixel in the mask, no tolerance",
+            title="Pointing at a mask",
+            formula="pointing-mask = [argmax H ∈ R],  R the pixels that make the breed",
+            paper=f"{OWN}, of generated critters; the pointing game of Zhang et al. 2018 without its disk",
+            cannot_show="all but one pixel of the map; a coarse map may point beside a thin part it is about",
+            undefined="the mask is empty, or no pixel was seen",
+            picture="pointing-mask",
+        ),
     )
 
 

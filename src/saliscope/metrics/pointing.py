@@ -22,6 +22,7 @@ __all__ = [
     "hottest_point",
     "is_difficult",
     "pointing_hit",
+    "points_at",
 ]
 
 PointingVariant = Literal["torchray", "caffe", "square"]
@@ -76,6 +77,24 @@ def pointing_hit(
     if isinstance(truth, np.ndarray):
         return _distance_squared(point, truth) <= radius**2
     return any(_distance(point, shape) <= radius for shape in truth)
+
+
+def points_at(
+    heat: NDArray[np.floating],
+    truth: NDArray[np.bool_] | Sequence[Box] | Sequence[NDArray[np.floating]],
+    *,
+    variant: PointingVariant = "torchray",
+    radius: float = 15.0,
+) -> float:
+    """One trial of the pointing game: 1 where the hottest point of a heatmap (H, W) is a `pointing_hit`, else 0.
+
+    NaN where nothing is annotated, an empty mask included, or no pixel was seen. Raises what `hottest_point` and `pointing_hit` raise.
+    """
+    point = hottest_point(heat)
+    if point is None or not (truth.any() if isinstance(truth, np.ndarray) else len(truth)):
+        return math.nan
+    size = (heat.shape[0], heat.shape[1])
+    return float(pointing_hit(point, truth, size, variant=variant, radius=radius))
 
 
 def _boxes_of(truth: object) -> list[Box]:
@@ -223,14 +242,12 @@ class PointingGame:
         difficult: bool = False,
     ) -> Self:
         """Play one trial: a heatmap (H, W) of class `label`, and where that class is."""
-        point = hottest_point(heat)
-        if point is None or not len(truth):
+        hit = points_at(heat, truth, variant=self.variant, radius=self.radius)
+        if math.isnan(hit):
             self._undefined += 1
             self._undefined_difficult += difficult
             return self
-        size = (heat.shape[0], heat.shape[1])
-        hit = pointing_hit(point, truth, size, variant=self.variant, radius=self.radius)
-        return self.record(hit=hit, label=label, difficult=difficult)
+        return self.record(hit=bool(hit), label=label, difficult=difficult)
 
     def record(self, *, hit: bool, label: Hashable, difficult: bool = False) -> Self:
         """Count a trial whose outcome is known."""

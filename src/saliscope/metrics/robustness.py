@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from saliscope.engine import own_generator
 from saliscope.errors import DataError, OptionError
-from saliscope.metrics.scores import Metric
+from saliscope.metrics.scores import OWN, Metric
 from saliscope.metrics.similarity import Likeness, similarity
 
 __all__ = [
@@ -277,13 +277,66 @@ def _rows() -> tuple[Metric, ...]:
     def mean(*args: Any, **options: Any) -> NDArray[np.float64]:
         return sensitivity(*args, **options).mean
 
-    return (
-        Metric("max-sensitivity", of_one(largest), "lower", noise, yeh),
-        Metric("average-sensitivity", of_one(mean), "lower", noise, f"mean in place of max of {yeh}"),
-        Metric("flip-consistency", of_one(flip_consistency), "higher", alike, "mirrored and back"),
-        Metric("shift-consistency", of_one(shift_consistency), "higher", alike, "the overlap"),
-        Metric("jpeg-consistency", of_one(jpeg_consistency), "higher", alike, "saved as JPEG by Pillow"),
+    moved = Metric(
+        "max-sensitivity", of_one(largest), "lower", noise, yeh,
+        title="Max-sensitivity",
+        family="robustness",
+        formula="max-sensitivity = max_δ ‖M(x + δ) − M(x)‖₂ / ‖M(x)‖₂,  ‖δ‖_∞ ≤ r",
+        paper="Yeh et al. 2019, On the (In)fidelity and Sensitivity of Explanations",
+        cannot_show="whether the network moved too, and rightly: a map that never changes scores 0, the best; a maximum over more draws is larger",
+        undefined="the map is zero, or not finite",
+        needs=("map", "network"),
+        picture="sensitivity",
     )  # fmt: skip
+    stays = replace(
+        moved,
+        name="flip-consistency",
+        function=of_one(flip_consistency),
+        direction="higher",
+        bounds=alike,
+        protocol="mirrored and back",
+        title="Consistency when mirrored",
+        formula="flip-consistency = ρ(M(x), mirrored M(mirrored x))",
+        paper=f"{OWN}, by Spearman's rank correlation",
+        cannot_show="whether the map is right: one that never looks at the picture can be consistent; and a network that tells left from right "
+        "may rightly see something else",
+        undefined="either map is constant or not finite",
+        picture="flip",
+    )
+    return (
+        moved,
+        replace(
+            moved,
+            name="average-sensitivity",
+            function=of_one(mean),
+            protocol=f"mean in place of max of {yeh}",
+            title="Average sensitivity",
+            formula="average-sensitivity = mean_δ ‖M(x + δ) − M(x)‖₂ / ‖M(x)‖₂,  ‖δ‖_∞ ≤ r",
+            paper="Yeh et al. 2019, with the mean in place of the maximum",
+            cannot_show="whether the network moved too, and rightly: a map that never changes scores 0, the best",
+        ),
+        stays,
+        replace(
+            stays,
+            name="shift-consistency",
+            function=of_one(shift_consistency),
+            protocol="the overlap",
+            title="Consistency when moved",
+            formula="shift-consistency = ρ(M(x), M(moved x) moved back),  over the cells that both show",
+            cannot_show="whether the map is right; and what enters at the border is made up, which a network may rightly mind",
+            picture="shift",
+        ),
+        replace(
+            stays,
+            name="jpeg-consistency",
+            function=of_one(jpeg_consistency),
+            protocol="saved as JPEG by Pillow",
+            title="Consistency when saved as JPEG",
+            formula="jpeg-consistency = ρ(M(x), M(x saved at quality 75 and read))",
+            cannot_show="whether the map is right: one that reads edges alone stays as well; and a network may live by what JPEG drops",
+            picture="jpeg",
+        ),
+    )
 
 
 ROBUSTNESS_METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _rows()})

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, Self
 
-__all__ = ["Direction", "Mean", "Metric", "Score"]
+__all__ = ["OWN", "Direction", "Family", "Mean", "Metric", "Need", "Score"]
+
+OWN = "saliscope's own"
+"""The paper of a metric that has none."""
 
 Direction = Literal["higher", "lower"]
 """Which way is better."""
+
+Family = Literal[
+    "localisation", "pointing", "pixels", "classification", "faithfulness", "robustness",
+    "complexity", "sanity", "agreement", "evidence",
+]  # fmt: skip
+"""What a score asks: where the heat is (the first four), whether it is true, whether it stays, how spread out it is, whether
+it depends on what was learned, whether there is one opinion, and whether it lies on what is known to make the class."""
+
+Need = Literal["map", "annotation", "mask", "network", "scores"]
+"""What has to be there: a map, annotated boxes or the class, the pixels of a thing, the network (asked again, or what it
+answered), or scores of other metrics."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +38,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of one image, with the facts that belong beside its number.
+    """A score with the facts that belong beside its number.
 
     Calling it calls `function`, which returns a float, NaN where undefined. `bounds` are the lowest and highest value it can
-    have, `direction` says which is better, `protocol` whose definition it is.
+    have, `direction` says which is better, `protocol` whose definition it is. `of` one image or pair of maps, or of a whole `set`,
+    whose mean is another number.
+
+    The facts in words, none with a full stop: `title`, `formula` (one line), `paper` (with section or equation), `cannot_show` (its
+    known trap), `undefined` (when it is NaN). `picture` names the drawing on the page of the documentation, which metrics may
+    share; "" where none would help.
 
     >>> from saliscope.boxes import Box
     >>> from saliscope.metrics import METRICS
@@ -40,6 +59,16 @@ class Metric:
     direction: Direction
     bounds: tuple[float, float]
     protocol: str
+    _: KW_ONLY
+    title: str
+    family: Family
+    formula: str
+    paper: str
+    cannot_show: str
+    undefined: str
+    needs: tuple[Need, ...]
+    picture: str = ""
+    of: Literal["image", "set"] = "image"
 
     def __call__(self, *args: Any, **options: Any) -> float:
         return self.function(*args, **options)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -191,18 +192,68 @@ def _rows() -> tuple[Metric, ...]:
     adebayo = "Adebayo et al. 2018"
     both = (-1.0, 1.0)
 
-    def row(name: Likeness, protocol: str) -> Metric:
-        def compare(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    def compare(name: Likeness) -> Callable[..., float]:
+        def alike(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
             return similarity(one, other, name)
 
-        return Metric(name, compare, "higher", both, protocol)
+        return alike
 
+    by_order = Metric(
+        "spearman-abs", compare("spearman-abs"), "higher", both,
+        f"{adebayo}, ranks of |M|, ties share their mean rank",
+        title="Rank correlation without sign",
+        family="agreement",
+        formula="spearman-abs = ρ(|M|, |M′|)",
+        paper=f"{adebayo}, Sanity Checks for Saliency Maps",
+        cannot_show="whether alike is good, which depends on what was changed between the two; what speaks for and against a class is one "
+        "to it, and large flat areas fill the ranks",
+        undefined="either map is constant or not finite",
+        needs=("map",),
+        picture="similarity",
+    )  # fmt: skip
+    by_shape = replace(
+        by_order,
+        name="ssim",
+        function=compare("ssim"),
+        protocol="Wang et al. 2004, equation 13, 11 x 11 Gaussian, min-max heatmaps",
+        title="Structural similarity",
+        formula="ssim = mean of (2 μ μ′ + C₁)(2 σ_{MM′} + C₂) / ((μ² + μ′² + C₁)(σ² + σ′² + C₂)) over windows",
+        paper="Wang et al. 2004, Image Quality Assessment, equation 13",
+        cannot_show="whether alike is good; and two maps that are mostly empty are alike for their emptiness",
+    )
     return (
-        row("spearman-abs", f"{adebayo}, ranks of |M|, ties share their mean rank"),
-        row("spearman", f"{adebayo}, ranks of M, ties share their mean rank"),
-        row("pearson", "correlation of the values of M"),
-        row("ssim", "Wang et al. 2004, equation 13, 11 x 11 Gaussian, min-max heatmaps"),
-        row("hog", f"{adebayo}, ranks of HOG features, 16 x 16 cells, min-max heatmaps"),
+        by_order,
+        replace(
+            by_order,
+            name="spearman",
+            function=compare("spearman"),
+            protocol=f"{adebayo}, ranks of M, ties share their mean rank",
+            title="Rank correlation",
+            formula="spearman = ρ(M, M′)",
+            cannot_show="whether alike is good; nor how much hotter one place is than another, as only the order counts",
+        ),
+        replace(
+            by_order,
+            name="pearson",
+            function=compare("pearson"),
+            protocol="correlation of the values of M",
+            title="Correlation of the values",
+            formula="pearson = Σ (M − M̄)(M′ − M̄′) / √(Σ (M − M̄)² Σ (M′ − M̄′)²)",
+            paper="Pearson 1895, Note on Regression and Inheritance in the Case of Two Parents",
+            cannot_show="whether alike is good; and a few very hot pixels rule it",
+        ),
+        by_shape,
+        replace(
+            by_shape,
+            name="hog",
+            function=compare("hog"),
+            protocol=f"{adebayo}, ranks of HOG features, 16 x 16 cells, min-max heatmaps",
+            title="Similarity of edge directions",
+            formula="hog = ρ(HOG(M), HOG(M′))",
+            paper=f"{by_order.paper}; Dalal and Triggs 2005, Histograms of Oriented Gradients for Human Detection",
+            undefined=f"{by_shape.undefined}, or without edges",
+            cannot_show="where the heat is, only where its edges run and which way; nor whether alike is good",
+        ),
     )
 
 

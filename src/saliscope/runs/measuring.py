@@ -23,6 +23,7 @@ from saliscope.runs.scoring import (
     Heat,
     Measures,
     Scores,
+    add_mask_pointing,
     add_pointing,
     box_alone,
     iou_of_sides,
@@ -309,13 +310,15 @@ def _even_heat(found: Scores, truth: Annotated, measures: Measures) -> None:
     found.add("energy", "boxes", share)
     found.add("enrichment", "boxes", 1.0 if share > 0 else np.nan)
     found.add("inside-outside", "boxes", 1.0 if 0 < share < 1 else np.nan)
-    add_pointing(found, (width // 2, height // 2), truth, measures.pointing)
+    middle = width // 2, height // 2
+    add_pointing(found, middle, truth, measures.pointing)
     for name, mask in truth.masks.items():
         even = np.ones(truth.size, np.float32)
         if truth.ignore is not None:
             even[truth.ignore & ~mask] = np.nan
         for metric in MASK_SCORES:
             found.add(metric, f"mask:{name}", METRICS[metric](even, mask))
+        add_mask_pointing(found, middle, name, mask)
 
 
 def _failed_row(part: DataSet, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from saliscope.errors import OptionError, nearest
 from saliscope.runs.measuring import measures_of
+from saliscope.runs.questions import questions_of
 from saliscope.runs.scoring import MASK_SCORES, Combo, combos_of
 from saliscope.runs.settings import RunSettings
 
@@ -20,6 +21,7 @@ TOP = ("top-1", "top-5")
 
 _AT_BEST = ("iou", "gt-known")  # what is also scored at thresholds that were chosen
 _ANY_MASK = "mask:"
+_OF_MASKS = (*MASK_SCORES, "pointing-mask")
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ class ScoreNames:
 
     def _is_of_a_mask(self, metric: str, protocol: str) -> bool:
         named = protocol.startswith(_ANY_MASK) and protocol != _ANY_MASK
-        return metric in MASK_SCORES and named
+        return metric in _OF_MASKS and named
 
     def _only_protocol(self, metric: str, text: str) -> str:
-        if self.masks and metric in MASK_SCORES:
+        if self.masks and metric in _OF_MASKS:
             raise OptionError(
                 f'the primary score "{text}" names no mask; write {metric}@mask:NAME, e.g. {metric}@mask:object'
             )
@@ -90,7 +92,13 @@ def swept_rules(settings: RunSettings) -> tuple[str, ...]:
 
 def score_names(settings: RunSettings, *, several: bool = False) -> ScoreNames:
     """The names of what a run with these settings measures; `several`: its images have several classes each."""
-    combos = combos_of(measures_of(settings), several=several)
+    asked = [
+        combo
+        for question in questions_of(settings)
+        for combo in question.inquiry.combos
+        if combo[0] in question.wanted
+    ]
+    combos = (*combos_of(measures_of(settings), several=several), *asked)
     return ScoreNames(combos, swept_rules(settings), top=not several, masks=True)
 
 

@@ -22,6 +22,7 @@ from saliscope.localization import (
 )
 from saliscope.localization.normalise import finite_range, is_constant
 from saliscope.metrics import (
+    COMPLEXITY_METRICS,
     METRICS,
     box_region,
     complexity_scores,
@@ -47,6 +48,7 @@ __all__ = [
     "Heat",
     "Measures",
     "Scores",
+    "add_mask_pointing",
     "add_pointing",
     "box_alone",
     "combos_of",
@@ -121,6 +123,7 @@ def combos_of(measures: Measures, *, several: bool = False) -> tuple[Combo, ...]
     found += [("box-coverage", _coverage_protocol(delta)) for delta in _COVERAGE]
     played = [pointing_protocols(variant, difficult=several) for variant in measures.pointing]
     found += [("pointing", protocol) for protocols in played for protocol in protocols]
+    found += [(metric, grid) for grid in COMPLEXITY for metric in COMPLEXITY_METRICS]
     return tuple(found)
 
 
@@ -174,6 +177,7 @@ def score_map(heat: Heat, truth: Annotated, measures: Measures) -> Scores:
     add_pointing(found, point, truth, measures.pointing)
     for name, mask in truth.masks.items():
         _heat_in_mask(found, heat, name, mask, truth.ignore, scaled["min-max"])
+        add_mask_pointing(found, point, name, mask)
     _spread(found, heat)
     if truth.boxes and measures.thresholds:
         for rule in measures.rules:
@@ -242,6 +246,14 @@ def add_pointing(
             )
         for protocol in pointing_protocols(variant, difficult=truth.difficult):
             found.add("pointing", protocol, hit)
+
+
+def add_mask_pointing(
+    found: Scores, point: tuple[int, int] | None, name: str, mask: NDArray[np.bool_]
+) -> None:
+    """Whether one point (x, y) lies in a mask; no point misses, and where the mask is empty there is no trial."""
+    hit = float(point is not None and mask[point[1], point[0]]) if mask.any() else math.nan
+    found.add("pointing-mask", f"mask:{name}", hit)
 
 
 def _heat_in_mask(

@@ -1,0 +1,1 @@
+"""The pictures of docs/metrics.md, one function each, by what they are about."""

@@ -1,0 +1,53 @@
+"""All metrics by name, wherever they are defined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
+from saliscope.errors import OptionError, nearest
+from saliscope.metrics.agreement import AGREEMENT_METRICS
+from saliscope.metrics.catalog import METRICS
+from saliscope.metrics.complexity import COMPLEXITY_METRICS
+from saliscope.metrics.faithfulness import FAITHFULNESS
+from saliscope.metrics.known_evidence import EVIDENCE_METRICS
+from saliscope.metrics.robustness import ROBUSTNESS_METRICS
+from saliscope.metrics.sanity import SANITY_METRICS
+from saliscope.metrics.scores import Metric
+from saliscope.metrics.sets import SET_METRICS
+from saliscope.metrics.similarity import SIMILARITY_METRICS
+
+__all__ = ["every_metric", "metric_named"]
+
+_CATALOGS = (
+    METRICS,
+    SET_METRICS,
+    FAITHFULNESS,
+    ROBUSTNESS_METRICS,
+    COMPLEXITY_METRICS,
+    SANITY_METRICS,
+    SIMILARITY_METRICS,
+    AGREEMENT_METRICS,
+    EVIDENCE_METRICS,
+)
+
+
+@cache
+def every_metric() -> Mapping[str, Metric]:
+    """Every metric by its name, as tables and pages of a run name it: direction, bounds, protocol and facts.
+
+    >>> every_metric()["deletion"].direction
+    'lower'
+    """
+    return MappingProxyType({name: row for rows in _CATALOGS for name, row in rows.items()})
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of a name. Raises `OptionError` with the nearest for an unknown one."""
+    known = every_metric()
+    if name not in known:
+        raise OptionError(
+            f'metric "{name}" is unknown; {nearest(name, known)}. `saliscope metrics` lists them all'
+        )
+    return known[name]
