@@ -6,6 +6,7 @@ import pytest
 
 from saliscope import runs
 from saliscope.errors import DataError, OptionError
+from saliscope.runs.scoring import COMPLEXITY
 
 # --- measured again --------------------------------------------------------------------------------------------------
 
@@ -60,6 +61,7 @@ def test_the_old_scores_stay_until_the_new_ones_are_there(kept, watch, look):
         "cam2016",
         "box",
         "boxes",
+        *COMPLEXITY,
         *(p for p in set(old["protocol"]) if "px" in p or "delta" in p),
     }
 
