@@ -1,6 +1,7 @@
 """What the network is asked about the maps of a run: the scores of the pure functions, asked once, and continued."""
 
 import math
+import shutil
 
 import numpy as np
 import polars as pl
@@ -249,6 +250,20 @@ def test_asked_afterwards_and_interrupted_it_is_the_same(
     assert one.answers.equals(other.answers, null_equal=True)
     assert one.removal.equals(other.removal)
     assert one.scores.equals(other.scores)
+
+
+@pytest.mark.parametrize("table", ASKED)
+def test_a_damaged_part_is_named_and_asked_anew(asked, world, data, model, tmp_path, table):
+    run = shutil.copytree(asked, tmp_path / "run")
+    part = next(p for p in sorted((run / table).iterdir()) if ".flip-" in p.name)
+    part.write_bytes(part.read_bytes()[:-30])
+    with pytest.raises(DataError, match=rf"{part.name} is damaged .*run `saliscope measure`"):
+        getattr(runs.open_run(run), table)
+    part.unlink()
+    runs.evaluate(settings_of(world, data), run, model=model_of(model))
+    for name in ("answers", "removal"):
+        one, other = getattr(runs.open_run(run), name), getattr(runs.open_run(asked), name)
+        assert one.equals(other, null_equal=True)
 
 
 def test_more_questions_are_added_to_those_asked_and_other_settings_replace_them(

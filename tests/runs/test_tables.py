@@ -8,12 +8,14 @@ import pytest
 
 from saliscope.errors import DataError
 from saliscope.runs.tables import (
+    ANSWERS,
     BOXES,
     CURVES,
     IMAGES,
     KEY,
     MAPS,
     PIXELS,
+    REMOVAL,
     SCORES,
     TABLES,
     frame_of,
@@ -28,8 +30,9 @@ ROW = {
 
 
 def test_every_measured_row_begins_with_its_key():
-    assert set(TABLES) == {"maps", "scores", "boxes", "curves", "pixels", "images"}
-    for schema in (MAPS, SCORES, BOXES, CURVES, PIXELS):
+    measured = {"maps", "scores", "boxes", "curves", "pixels", "images"}
+    assert set(TABLES) == measured | {"answers", "removal", "costs", "sanity"}
+    for schema in (MAPS, SCORES, BOXES, CURVES, PIXELS, ANSWERS, REMOVAL):
         assert list(schema)[: len(KEY)] == list(KEY)
     assert list(IMAGES)[:3] == ["id", "index", "split"]
 

@@ -17,7 +17,7 @@ MEASURED = ("boxes", "curves", "pixels", "images", "scores")
 """The tables of the measure stage."""
 
 ASKED = ("answers", "removal", "costs")
-"""The tables of the ask stage; that of costs is written last, so where it is, all are."""
+"""The tables of the ask stage."""
 
 SANITY_TABLE = "sanity"
 """The table of the sanity checks, a part for each method."""
@@ -68,7 +68,7 @@ class Store:
 
     def is_asked(self, name: str, key: str) -> bool:
         """Whether a question was asked about a part of maps by the settings that `key` names."""
-        return self.holds(ASKED[-1], measured_name(name, key))
+        return all(self.holds(table, measured_name(name, key)) for table in ASKED)
 
     def holds(self, table: str, name: str) -> bool:
         """Whether a table has a part of this name."""
@@ -76,7 +76,7 @@ class Store:
 
     def unasked(self, keys: Sequence[str]) -> list[str]:
         """The parts of maps about which one of the questions `keys` has not been asked."""
-        there = frozenset(self.parts(ASKED[-1]))
+        there = frozenset.intersection(*(frozenset(self.parts(t)) for t in ASKED))
         return [
             name
             for name in self.parts("maps")
