@@ -33,6 +33,10 @@ def config(run, *words):
 # --- flags -----------------------------------------------------------------------------------------------------------
 
 FLAGS = {
+    "ask": ("--ask", "deletion,sanity", ["deletion", "sanity"]),
+    "ask_seeds": ("--ask-seeds", "3", 3),
+    "ask_precision": ("--ask-precision", "bfloat16", "bfloat16"),
+    "sanity_images": ("--sanity-images", "9", 9),
     "model": ("--model", "timm:resnet18", "timm:resnet18"),
     "data": ("--data", "voc:year=2012", "voc:year=2012"),
     "split": ("--split", "val", "val"),
@@ -306,6 +310,7 @@ def test_a_run_from_the_command_line(run, words, place, data, tree):
         "random",
         "centre",
         "edges",
+        "shuffled",
         "full-box",
     ]
     assert list((place / "cwd").iterdir()) == []
