@@ -33,6 +33,7 @@ from saliscope.runs.tables import BOXES, CURVES, IMAGES, KEY, PIXELS, SCORES, fr
 __all__ = [
     "CENTRE_BOX",
     "FULL_BOX",
+    "SHUFFLED",
     "SIDES",
     "TRIVIAL",
     "check_wsol",
@@ -43,6 +44,9 @@ __all__ = [
 
 TRIVIAL = ("random", "centre", "edges")
 """Methods that know no network, which every comparison has to beat."""
+
+SHUFFLED = "shuffled"
+"""The map of the reference method with its cells permuted: its values without their places."""
 
 FULL_BOX, CENTRE_BOX = "full-box", "centre-box"
 """Rows without a map: the whole image as box and as even heat; a centred box of any size."""

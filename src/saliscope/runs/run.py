@@ -22,6 +22,7 @@ from saliscope.runs.record import Record, read_record
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.splits import open_splits
 from saliscope.runs.store import Store
+from saliscope.runs.tables import ANSWERS, COSTS, REMOVAL, SANITY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +81,26 @@ class Run:
     def images(self) -> pl.DataFrame:
         """One row a sample: class, prediction, what is annotated, status."""
         return self._measured("images")
+
+    @cached_property
+    def answers(self) -> pl.DataFrame:
+        """One row an image, map, metric that asks the network, and seed; empty where nothing was asked."""
+        return pl.DataFrame(schema=ANSWERS)
+
+    @cached_property
+    def removal(self) -> pl.DataFrame:
+        """The curves of deletion, insertion and ROAD, one row an image, map and kind."""
+        return pl.DataFrame(schema=REMOVAL)
+
+    @cached_property
+    def costs(self) -> pl.DataFrame:
+        """What each question about the maps cost, part by part."""
+        return pl.DataFrame(schema=COSTS)
+
+    @cached_property
+    def sanity(self) -> pl.DataFrame:
+        """How alike maps stay while the network forgets, one row an image, map, stage and seed."""
+        return pl.DataFrame(schema=SANITY)
 
     @property
     def methods(self) -> list[str]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from saliscope.errors import DataError
 
-__all__ = ["BOXES", "CURVES", "IMAGES", "KEY", "MAPS", "PIXELS", "SCORES", "TABLES", "frame_of", "from_bytes", "to_bytes"]  # fmt: skip
+__all__ = ["ANSWERS", "BOXES", "COSTS", "CURVES", "IMAGES", "KEY", "MAPS", "PIXELS", "REMOVAL", "SANITY", "SCORES", "TABLES", "frame_of", "from_bytes", "to_bytes"]  # fmt: skip
 
 KEY: dict[str, Any] = {
     "id": pl.String,
@@ -108,6 +108,51 @@ IMAGES: dict[str, Any] = {
 `boxes` are x0, y0, x1, y1 of one instance after the other: those of its class, where it has one class and any is called so,
 else all. `share` is how much of the image they cover together.
 """
+
+ANSWERS: dict[str, Any] = KEY | {
+    "metric": pl.String,
+    "protocol": pl.String,
+    "seed": pl.Int32,
+    "value": pl.Float64,
+}
+"""One row an image, map, asked metric and seed; a metric that draws nothing has the seed 0 alone."""
+
+REMOVAL: dict[str, Any] = KEY | {
+    "kind": pl.String,
+    "fractions": pl.List(pl.Float32),
+    "scores": pl.List(pl.Float32),
+}
+"""What the network says while pixels go (or come): its score at each fraction of them, the mean over seeds."""
+
+COSTS: dict[str, Any] = {
+    "split": pl.String,
+    "index": pl.Int64,
+    "question": pl.String,
+    "metrics": pl.List(pl.String),
+    "images": pl.Int64,
+    "maps": pl.Int64,
+    "pictures": pl.Int64,
+    "seconds": pl.Float64,
+}
+"""What a question about the maps of a part cost: the metrics that it answers, and the pictures that went through the network.
+
+`index` is that of the part's first image.
+"""
+
+SANITY: dict[str, Any] = {
+    "id": pl.String,
+    "index": pl.Int64,
+    "split": pl.String,
+    "spec": pl.String,
+    "target": pl.Int32,
+    "how": pl.String,
+    "likeness": pl.String,
+    "stage": pl.Int32,
+    "stage_name": pl.String,
+    "seed": pl.Int32,
+    "value": pl.Float64,
+}
+"""How alike a map stays while the network forgets: stage 0 is the unchanged network, -1 the likeness to another picture's map."""
 
 TABLES: Mapping[str, dict[str, Any]] = {
     "maps": MAPS,
