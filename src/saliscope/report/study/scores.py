@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,11 +48,24 @@ def read_scores(run: Run) -> Mapping[Role, RunScores]:
     """The scores of the reported split by role; "predicted" beside "truth" only where the run has both."""
     columns = ("id", "index", "spec", "target", "rank", "is_truth", "metric", "protocol", "value")
     rows = read_table(run, "scores", columns, split=run.settings.split)
+    rows = _with_answers(run, rows)
     images = run.images.filter(pl.col("split") == run.settings.split)
     roles: tuple[Role, ...] = (role_of(run),)
     if run.settings.target == "both":
         roles = ("truth", "predicted")
     return {role: _arrays(rows.filter(role_filter(role)), images) for role in roles}
+
+
+def _with_answers(run: Run, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with those of the metrics that asked the network, each the mean over the seeds that are defined."""
+    asked = run.answers.filter(pl.col("split") == run.settings.split)
+    if not len(asked):
+        return rows
+    combo, keys = ["metric", "protocol"], [c for c in rows.columns if c != "value"]
+    asked = asked.join(rows.select(combo).unique(), on=combo, how="anti")
+    defined = pl.col("value").filter(pl.col("value").is_not_nan()).mean()
+    means = asked.group_by(keys, maintain_order=True).agg(defined.fill_null(math.nan))
+    return pl.concat([rows, means.select(rows.columns)])
 
 
 def with_places(units: pl.DataFrame) -> pl.DataFrame:
