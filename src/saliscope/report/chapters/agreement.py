@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -28,8 +29,8 @@ def agreement_section(evidence: Evidence) -> Section | None:
         if found is None:
             continue
         head = f"{name}: " if name else ""
-        tables += [_matrix(evidence, found, kind, run) for kind in ("correlation", "overlap")]
-        charts += [_chart(evidence, found, kind, run) for kind in ("correlation", "overlap")]
+        tables.append(_pairs(evidence, found, run))
+        charts += [_chart(evidence, found, kind, run) for kind in _KINDS]
         said.append(head + _opinions(evidence, found))
     ranks = _Ranks(evidence)
     if ranks.known:
@@ -56,34 +57,36 @@ def _where(found: Alike) -> str:
     return f"{images}, all maps on the smallest grid, {height} × {width}"
 
 
-def _matrix(evidence: Evidence, found: Alike, kind: str, run: int) -> Table:
-    values: Floats = getattr(found, kind)
-    rows = [
-        method_row(evidence, evidence.study.method(found.names[i]))
-        | {"number": n + 1}
-        | {found.names[j]: float(values[i, j]) for j in found.order}
-        for n, i in enumerate(found.order)
-    ]
-    columns = [METHOD, Column("number", "no.", "count")]
-    columns += [
-        Column(found.names[j], str(n + 1), "number", 2, note=found.names[j])
-        for n, j in enumerate(found.order)
-    ]
-    note = f"Over {_where(found)}. Columns are numbered as rows are."
-    if kind == "overlap":
-        note += (
-            f" Intersection over union; maps without a common order have about {_CHANCE:.2f}. Ties left {100 * found.ties:.0f} % of "
-            "these places open, which equals share."
-        )
-    return Table(
-        f"alike-{kind}{_suffix(evidence, run)}", _KINDS[kind][0], tuple(columns), rows, note
+def _pairs(evidence: Evidence, found: Alike, run: int) -> Table:
+    """Each two methods once, the most alike first."""
+    rows = []
+    for i, j in combinations(range(len(found.names)), 2):
+        values = (float(found.correlation[i, j]), float(found.overlap[i, j]))
+        method = method_row(evidence, evidence.study.method(found.names[i]))
+        both = {"other": found.names[j], "trivial": _trivial(evidence, found.names[j]) or method["trivial"]}  # fmt: skip
+        rows.append(method | both | dict(zip(_KINDS, values, strict=True)) | {"reference": False})
+    rows.sort(key=lambda row: (math.isnan(row["correlation"]), -row["correlation"]))
+    columns = (
+        METHOD, Column("other", "and"), Column("correlation", "rank correlation", "number", 2),
+        Column("overlap", "overlap of the hottest tenth", "number", 2),
+    )  # fmt: skip
+    note = (
+        f"Mean over {_where(found)}. Grey: one of the two knows no network. The overlap is intersection over union; maps without a "
+        f"common order have about {_CHANCE:.2f}. Ties left {100 * found.ties:.0f} % of the hottest places open, which equals share."
     )
+    return Table(
+        f"alike{_suffix(evidence, run)}", "Which methods show the same?", columns, rows, note
+    )
+
+
+def _trivial(evidence: Evidence, name: str) -> bool:
+    return evidence.study.method(name).trivial
 
 
 def _chart(evidence: Evidence, found: Alike, kind: str, run: int) -> Chart:
     order = list(found.order)
     names = [found.names[i] for i in order]
-    trivial = [evidence.study.method(name).trivial for name in names]
+    trivial = [_trivial(evidence, name) for name in names]
     values: Floats = getattr(found, kind)[np.ix_(order, order)]
     tree = found.tree if kind == "correlation" else None
     title, heading = _KINDS[kind]
@@ -140,8 +143,12 @@ class _Ranks:
 
     @property
     def alphas(self) -> Table:
+        families = {one.family for one in self.metrics}
         rows = [
-            {"group": name, "metrics": ", ".join(one.name for one in own), "n": len(own), "alpha": alpha}
+            {
+                "group": name, "n": len(own), "alpha": alpha,
+                "metrics": ", ".join(one.name for one in own) if name in families else None,
+            }
             for name, own, alpha in self._groups
         ]  # fmt: skip
         columns = (
@@ -162,8 +169,9 @@ class _Ranks:
             | {n: None if math.isnan(r) else float(r) for n, r in zip(self.names, own, strict=True)}
             for one, own in zip(self.metrics, ranks, strict=True)
         ]  # fmt: skip
+        digits = 0 if (ranks[~np.isnan(ranks)] % 1 == 0).all() else 1
         columns = [Column("score", "by"), Column("family", "family")]
-        columns += [Column(n, n, "number", 0 if _whole(rows, n) else 1) for n in self.names]
+        columns += [Column(n, n, "number", digits) for n in self.names]
         return Table("ranks", "Ranks of the methods by each metric", tuple(columns), rows, "1 is best; equals share their mean rank.")  # fmt: skip
 
     @property
@@ -176,7 +184,3 @@ class _Ranks:
         return (
             f"Metrics rank the methods with an agreement (Krippendorff's alpha) of {listed(said)}."
         )
-
-
-def _whole(rows: Sequence[Mapping[str, object]], key: str) -> bool:
-    return all(float(str(row[key])).is_integer() for row in rows if row[key] is not None)

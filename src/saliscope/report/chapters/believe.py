@@ -44,7 +44,7 @@ def _separates(one: Belief) -> str:
         return f"{share} of too few images"
     if wins.low > 0.5:
         how = "barely tells" if wins.estimate < _BARELY else "tells"
-        return f"{how} a good map from a shuffled one: in {share} of images"
+        return f"{how} a good map from a shuffled one in {share} of images"
     if wins.high < 0.5:
         return f"prefers the shuffled map: the good one wins in {share} of images"
     return f"cannot tell: {share}"
@@ -105,12 +105,15 @@ def _more(sure: Sequence[Belief]) -> list[str]:
     known = [one for one in sure if not math.isnan(one.truth)]
     if known:
         best = max(known, key=lambda one: one.truth)
-        found.append(f"; of these {best.metric.name} ranks methods most as the known truth does ({best.truth:.2f})".replace("(-", "(−"))  # fmt: skip
-    paid = [one for one in sure if one.cost is not None]
+        value = f"{best.truth:.2f}".replace("-", "−")
+        if best.truth >= _WRONG:
+            found.append(f"; of these {best.metric.name} ranks methods most as the known truth does ({value})")  # fmt: skip
+        else:
+            found.append(f"; none of these ranks methods as the known truth does ({value} at most)")
+    paid = [(o.cost.pictures, o.metric.name) for o in sure if o.cost is not None and o.metric.family == "faithfulness"]  # fmt: skip
     if len(paid) > 1:
-        least = min(paid, key=lambda one: one.cost.pictures if one.cost else math.inf)
-        assert least.cost is not None
-        found.append(f"; of those that ask the network {least.metric.name} costs least ({_pictures(least.cost.pictures)} pictures a map)")  # fmt: skip
+        pictures, name = min(paid)
+        found.append(f"; the cheapest of those of faithfulness is {name} ({_pictures(pictures)} pictures a map)")  # fmt: skip
     return found
 
 

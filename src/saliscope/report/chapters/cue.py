@@ -13,6 +13,7 @@ from saliscope.stats import Interval
 __all__ = ["Cue"]
 
 _MASK = "mask:tag"
+_NONE = Interval(math.nan, math.nan, math.nan, 0)
 
 
 class Cue:
@@ -21,27 +22,31 @@ class Cue:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         every = [m for m in evidence.study.methods if self._is_dense(m)]
+        every.sort(key=lambda m: -self._enrichment(m).estimate)
         self.flagged = [m for m in every if not m.trivial]
-        self.flagged.sort(key=lambda m: m is not evidence.reference)
         self.trivial = [m for m in every if m.trivial]
 
-    def _enrichment(self, method: Method) -> Interval | None:
+    def _enrichment(self, method: Method) -> Interval:
         cell = self.evidence.grid.get("mask-enrichment", _MASK, method.name)
-        return None if cell is None else cell.estimate
+        return _NONE if cell is None else cell.estimate
 
     def _is_dense(self, method: Method) -> bool:
-        found = self._enrichment(method)
-        return found is not None and found.low > 1
+        return self._enrichment(method).low > 1
+
+    def _share(self, method: Method) -> float:
+        cell = self.evidence.grid.get("relevance-mass", _MASK, method.name)
+        return math.nan if cell is None else cell.estimate.estimate
 
     @property
     def sentence(self) -> str:
         """What the answer says of it; empty where no map looks at the tag."""
         if not self.flagged:
             return ""
-        first = self.flagged[0]
-        cell = self.evidence.grid.get("relevance-mass", _MASK, first.name)
-        share = math.nan if cell is None else cell.estimate.estimate
-        what = f"{first.name} puts {_percent(share)} of its heat on the planted tag, which covers {_percent(self._covered)} of the picture"
+        most, reference = self.flagged[0], self.evidence.reference
+        first = reference if reference in self.flagged else most
+        what = f"{first.name} puts {_percent(self._share(first))} of its heat on the planted tag, which covers {_percent(self._covered)} of the picture"
+        if self._share(most) >= 2 * self._share(first):
+            what += f", and {most.name} {_percent(self._share(most))}"
         return f"{what}: the network may have learned the tag."
 
     @property
@@ -49,14 +54,13 @@ class Cue:
         """The same with how dense the heat of every such method is, and what knows no network and is dense there too."""
         if not self.flagged:
             return []
-        said = f"{self.sentence} Heat is denser there than even heat: {self._dense(self.flagged)} times."
+        said = f"{self.sentence} So much denser than even heat (1) is the heat there: {self._dense(self.flagged)}."
         if self.trivial:
-            said += f" So it is without any network: {self._dense(self.trivial)} times; what a method has beyond that is the network's."
+            said += f" Without any network: {self._dense(self.trivial)}; only what lies beyond that is the network's."
         return [said]
 
     def _dense(self, methods: list[Method]) -> str:
-        found = [(m.name, self._enrichment(m)) for m in methods]
-        return listed((f"{n} {say(e, 1)}" for n, e in found if e is not None), MOST)
+        return listed((f"{m.name} {say(self._enrichment(m), 1)}" for m in methods), MOST)
 
     @property
     def _covered(self) -> float:

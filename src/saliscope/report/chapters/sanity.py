@@ -19,6 +19,7 @@ from saliscope.report.charts.dots import Series, layer_lines
 from saliscope.report.sections import Chart, Column, Section, Table
 from saliscope.report.study.forgetting import Forgetting, forgetting_of
 from saliscope.report.study.together import kind_of
+from saliscope.stats import Interval
 
 __all__ = ["failures", "sanity_section", "verdict_line"]
 
@@ -138,27 +139,33 @@ def _verdicts(evidence: Evidence, checked: Sequence[Forgetting]) -> Table:
 
 
 def _stages(evidence: Evidence, checked: Sequence[Forgetting], how: str) -> Table:
-    """The likeness at each stage by the measure that the verdict is of, the other measures in the files."""
+    """The likeness at each stage by the measure that the verdict is of; files have the other measures too."""
     kinds = [k for k in _LIKENESSES if any((how, k) in one.values for one in checked)]
     names = _names(checked, how)
     rows = []
     for one in checked:
+        row = method_row(evidence, one.method)
         for kind in kinds:
-            curve = dict(zip(one.stages.get(how, ()), one.curve(how, kind), strict=False))
-            if curve:
-                row = method_row(evidence, one.method) | {"likeness": _LIKENESSES[kind]}
-                for name in names:
-                    row |= put(f"stage {name}", curve.get(name))
-                rows.append(row)
-    columns = [METHOD, Column("likeness", "by")]
-    columns += [Column(f"stage {name}", name, "interval", 2) for name in names]
-    first = (
+            curve = _curve(one, how, kind)
+            for name in names:
+                row |= put(f"{kind} {name}", curve.get(name))
+        rows.append(row)
+    shown = kinds[0] if kinds else _FIRST
+    columns = [METHOD, *(Column(f"{shown} {name}", name, "interval", 2) for name in names)]
+    said = (
         "Each stage has forgotten together with those before it."
         if how == "cascading"
         else "At each stage only that layer has forgotten."
     )
-    note = f"{first} {names[0] if names else ''} is the unchanged network: 1 unless the method itself is random."
+    note = f"By the {_LIKENESSES[shown]}. {said} The first is the unchanged network: 1 unless the method itself is random."
+    if len(kinds) > 1:
+        note += f" Files have the {listed(_LIKENESSES[kind] for kind in kinds[1:])} too."
     return Table(f"sanity-{how}", _TITLES[how], tuple(columns), rows, note)
+
+
+def _curve(one: Forgetting, how: str, kind: str) -> dict[str, Interval]:
+    """The mean likeness of a method at each stage by its name; empty where it was not measured."""
+    return dict(zip(one.stages.get(how, ()), one.curve(how, kind), strict=False))
 
 
 def _names(checked: Sequence[Forgetting], how: str) -> list[str]:
@@ -172,7 +179,7 @@ def _chart(evidence: Evidence, checked: Sequence[Forgetting], how: str) -> Chart
     for kind, named in _LIKENESSES.items():
         series = []
         for one in checked:
-            curve = dict(zip(one.stages.get(how, ()), one.curve(how, kind), strict=False))
+            curve = _curve(one, how, kind)
             if curve:
                 look = evidence.looks[one.method.name]
                 series.append(Series(one.method.name, look, [curve.get(n) for n in names]))

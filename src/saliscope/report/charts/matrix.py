@@ -30,7 +30,7 @@ __all__ = ["likeness_matrix"]
 _WIDTH, _TREE = 8.2, 1.5
 _WIDEST, _NARROWEST = 0.5, 0.27  # inches a cell; narrower ones have no number
 _COLD, _HOT = "#d9822b", "#0b57a4"  # -1 and 1; 0 is white
-_DARK = 0.55  # from where ink is white
+_DARK = 0.72  # from where ink is white
 
 
 def likeness_matrix(
@@ -79,9 +79,15 @@ def _cells(page: Page, values: Floats, left: float, top: float, cell: float) -> 
         return
     for i, row in enumerate(values):
         for j, value in enumerate(row):
-            text = "–" if np.isnan(value) else f"{value:.2f}".replace("0.", ".").replace("-", "−")
+            text = "–" if np.isnan(value) else _short_number(value)
             ink = "white" if abs(value) > _DARK else INK
             axes.text(j, i, text, fontsize=8, color=ink, ha="center", va="center_baseline")
+
+
+def _short_number(value: float) -> str:
+    """Two digits behind the point and nothing before it; what rounds to zero has no sign."""
+    text = f"{abs(value):.2f}".removeprefix("0")
+    return text if value > 0 or text == ".00" else f"−{text}"
 
 
 def _branches(axes: Axes, tree: Floats, rows: int) -> None:

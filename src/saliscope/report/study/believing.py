@@ -65,7 +65,13 @@ def beliefs(study: Study, grid: Grid, reference: Method, primary: Combo) -> list
         cost = costs.get(one.metric) if one.asked else None
         noise = None if seeds is None else seed_noise(seeds)
         found.append(Belief(one, wins, separation(*pair, one.better), noise, cost, truth, methods))
-    return sorted(found, key=lambda b: -math.inf if math.isnan(b.wins.estimate) else b.wins.estimate, reverse=True)  # fmt: skip
+    return sorted(found, key=_worth, reverse=True)
+
+
+def _worth(one: Belief) -> tuple[float, ...]:
+    """By separation, then by the known truth, then by separation over all pairs; what is undefined comes last."""
+    values = (one.wins.estimate, one.truth, one.separation.auroc)
+    return tuple(-math.inf if math.isnan(value) else value for value in values)
 
 
 def _wins(
