@@ -61,17 +61,19 @@ def _pairs(evidence: Evidence, found: Alike, run: int) -> Table:
     """Each two methods once, the most alike first."""
     rows = []
     for i, j in combinations(range(len(found.names)), 2):
-        values = (float(found.correlation[i, j]), float(found.overlap[i, j]))
-        method = method_row(evidence, evidence.study.method(found.names[i]))
-        both = {"other": found.names[j], "trivial": _trivial(evidence, found.names[j]) or method["trivial"]}  # fmt: skip
-        rows.append(method | both | dict(zip(_KINDS, values, strict=True)) | {"reference": False})
+        pair = sorted((found.names[i], found.names[j]), key=lambda n: not _trivial(evidence, n))
+        rows.append(
+            method_row(evidence, evidence.study.method(pair[0]))
+            | {"other": pair[1], "reference": False}
+            | {kind: float(getattr(found, kind)[i, j]) for kind in _KINDS}
+        )
     rows.sort(key=lambda row: (math.isnan(row["correlation"]), -row["correlation"]))
     columns = (
         METHOD, Column("other", "and"), Column("correlation", "rank correlation", "number", 2),
         Column("overlap", "overlap of the hottest tenth", "number", 2),
     )  # fmt: skip
     note = (
-        f"Mean over {_where(found)}. Grey: one of the two knows no network. The overlap is intersection over union; maps without a "
+        f"Mean over {_where(found)}. Grey: the first knows no network. The overlap is intersection over union; maps without a "
         f"common order have about {_CHANCE:.2f}. Ties left {100 * found.ties:.0f} % of the hottest places open, which equals share."
     )
     return Table(

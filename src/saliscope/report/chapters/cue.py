@@ -44,7 +44,7 @@ class Cue:
             return ""
         most, reference = self.flagged[0], self.evidence.reference
         first = reference if reference in self.flagged else most
-        what = f"{first.name} puts {_percent(self._share(first))} of its heat on the planted tag, which covers {_percent(self._covered)} of the picture"
+        what = f"{first.name} puts {_percent(self._share(first))} of its heat on the planted tag, which covers {_percent(self._covered(first))} of the picture"
         if self._share(most) >= 2 * self._share(first):
             what += f", and {most.name} {_percent(self._share(most))}"
         return f"{what}: the network may have learned the tag."
@@ -62,12 +62,11 @@ class Cue:
     def _dense(self, methods: list[Method]) -> str:
         return listed((f"{m.name} {say(self._enrichment(m), 1)}" for m in methods), MOST)
 
-    @property
-    def _covered(self) -> float:
-        """The tag's share of the picture, on average over the images that have one."""
-        study, name = self.evidence.study, self.flagged[0].name
-        mass = study.values("relevance-mass", _MASK).get(name)
-        dense = study.values("mask-enrichment", _MASK).get(name)
+    def _covered(self, method: Method) -> float:
+        """The tag's share of the picture, on average over the images of a method: its heat there over how dense it is."""
+        study = self.evidence.study
+        mass = study.values("relevance-mass", _MASK).get(method.name)
+        dense = study.values("mask-enrichment", _MASK).get(method.name)
         if mass is None or dense is None:
             return math.nan
         known = ~(np.isnan(mass) | np.isnan(dense)) & (dense > 0)

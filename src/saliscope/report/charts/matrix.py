@@ -48,7 +48,8 @@ def likeness_matrix(
         cell = min(_WIDEST, free / len(names))
         top = title_height(heading, _WIDTH) + 0.2
         size = cell * len(names)
-        page = Page(_WIDTH, top + size + 0.75)
+        below = 0.12 if tree is None else 0.5
+        page = Page(_WIDTH, top + size + below + 0.25)
         title(page, heading)
         _cells(page, values, left, top, cell)
         for i, name in enumerate(names):
@@ -56,7 +57,7 @@ def likeness_matrix(
             text = short(f"{name}  {i + 1}", room)
             page.write(left - 0.08, y, text, size=SMALL, align="right", ink=SOFT if trivial[i] else INK)  # fmt: skip
             page.write(left + (i + 0.5) * cell, top - 0.19, str(i + 1), size=8, align="center")
-        page.write(MARGIN, top + size + 0.5, note, size=8, ink=SOFT)
+        page.write(MARGIN, top + size + below, note, size=8, ink=SOFT)
         if tree is not None:
             axes = plot(page, left + size + 0.12, top, _TREE, size)
             _branches(axes, tree, len(names))
@@ -69,8 +70,9 @@ def _cells(page: Page, values: Floats, left: float, top: float, cell: float) -> 
 
     size = cell * len(values)
     axes = plot(page, left, top, size, size)
-    colours = LinearSegmentedColormap.from_list("likeness", [_COLD, "white", _HOT])
-    colours.set_bad("#ececef")
+    colours = LinearSegmentedColormap.from_list("likeness", [_COLD, "white", _HOT]).with_extremes(
+        bad="#ececef"
+    )
     axes.imshow(np.ma.masked_invalid(values), cmap=colours, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")  # fmt: skip
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
