@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import polars as pl
 import pytest
@@ -57,6 +59,26 @@ def test_chapters_stand_after_what_boxes_cannot_see(make_run):
         "answer", "beyond", "faithfulness", "sanity", "robustness", "believe",
     ]  # fmt: skip
     assert "agreement" in [s.key for s in found.sections]
+
+
+def test_an_asked_score_may_decide(make_run):
+    found = findings([asked(make_run)], replicates=200, primary="deletion@saliscope")
+    assert found.answer.startswith("Endpoint deletion (saliscope), chosen after the run: cam has the lowest of 3 methods")  # fmt: skip
+
+
+def test_images_with_several_classes_are_drawn_whole(make_run):
+    found = findings([asked(make_run, n=10, several=2)], replicates=200)
+    (believe,) = [s for s in found.sections if s.key == "believe"]
+    assert "on 20 images and classes. " in believe.lead
+    assert {"faithfulness", "sanity", "robustness", "agreement"} <= {s.key for s in found.sections}
+
+
+def test_runs_side_by_side_have_their_chapters_together(make_run):
+    one, two = (asked(partial(make_run, n), data=n) for n in ("x", "y"))
+    found = findings([one, two], replicates=200)
+    rows = [r["method"] for s in found.sections if s.key == "sanity" for r in s.tables[0].rows]
+    assert rows[:2] == ["x · cam", "x · grad-cam@layer4"]
+    assert "y · cam" in rows
 
 
 # Faithfulness
@@ -252,7 +274,7 @@ def test_one_seed_is_said_and_how_to_have_more(make_run):
     one = table(believe_section(evidence(two_metrics(make_run))), "believe")
     assert "evaluate with --ask-seeds 3" in one.note
     assert "noise" not in [c.key for c in one.columns]
-    more = table(believe_section(evidence(two_metrics(lambda **k: make_run("b", **k), seeds=3))), "believe")  # fmt: skip
+    more = table(believe_section(evidence(two_metrics(partial(make_run, "b"), seeds=3))), "believe")  # fmt: skip
     assert "--ask-seeds" not in more.note
     found = {r["score"]: r["noise"] for r in more.rows}
     assert (found["deletion"], found["ADCC"]) == (0.0, None)

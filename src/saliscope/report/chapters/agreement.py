@@ -96,6 +96,7 @@ def _chart(evidence: Evidence, found: Alike, kind: str, run: int) -> Chart:
         f"alike-{kind}{_suffix(evidence, run)}", title,
         lambda: likeness_matrix(heading, names, trivial, values, tree=tree, note=_where(found)),
         f"Matrix of {counted(len(names), 'method')}. {_opinions(evidence, found)}",
+        "All numbers stand in the table.",
     )  # fmt: skip
 
 

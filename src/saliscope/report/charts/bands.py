@@ -14,6 +14,7 @@ from saliscope.report.charts.area import (
     axis_note,
     legend,
     legend_height,
+    marker_of,
     plot,
     title,
     title_height,
@@ -69,8 +70,9 @@ def band_panels(heading: str, panels: Sequence[Panel]) -> Figure:
             x, y = _LEFT + column * (wide + _BETWEEN), top + row * step
             page.write(x - 0.4, y - 0.26, panel.name, size=SMALL, bold=True)
             axes = plot(page, x, y, wide, _TALL)
+            places = {band.name: i for i, band in enumerate(panel.bands)}
             for band in sorted(panel.bands, key=lambda b: not b.look.trivial):
-                _draw(axes, band)
+                _draw(axes, band, places[band.name])
             axes.margins(x=0.01)
             axis_note(page, x, y + _TALL + 0.28, wide, panel.axis)
         below = top + rows * step - _OVER - 0.06
@@ -78,8 +80,11 @@ def band_panels(heading: str, panels: Sequence[Panel]) -> Figure:
         return page.figure
 
 
-def _draw(axes: Axes, band: Band) -> None:
+def _draw(axes: Axes, band: Band, place: int) -> None:
+    """Draw one band; methods have their markers at different steps, so that lines that run together stay apart."""
     look, means = band.look, np.array([v.estimate for v in band.values])
     low, high = (np.array([getattr(v, end) for v in band.values]) for end in ("low", "high"))
     axes.fill_between(band.x, low, high, color=look.colour, alpha=0.1 if look.trivial else 0.17, linewidth=0)  # fmt: skip
-    axes.plot(band.x, means, color=look.colour, linestyle=look.dash, linewidth=1.1 if look.trivial else 1.7)  # fmt: skip
+    every = max(1, len(means) // 4)
+    marks = marker_of(look, 4.0) | {"markeredgewidth": 0.9, "markevery": (place % every, every)}
+    axes.plot(band.x, means, linestyle=look.dash, linewidth=1.1 if look.trivial else 1.7, **marks)
