@@ -94,7 +94,7 @@ def put_sanity(run, curves, *, chance=None, other=None, stages=STAGES, images=No
     for (spec, likeness), row in (chance or {}).items():
         add(spec, "cascading", likeness, -1, "another picture", 0, row)
     for (spec, likeness), row in (other or {}).items():
-        add(spec, "random-logit", likeness, 0, "another class", 0, row)
+        add(spec, "random-logit", likeness, 1, "another class", 0, row)
     run.sanity = framed(pl.concat(frames), SANITY)
 
 
