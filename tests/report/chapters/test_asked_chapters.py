@@ -7,7 +7,7 @@ import pytest
 import asked_runs
 from saliscope.metrics import Separation
 from saliscope.report.chapters.agreement import agreement_section
-from saliscope.report.chapters.believe import believe_section, verdict_of
+from saliscope.report.chapters.believe import believe_section, verdict_of, which
 from saliscope.report.chapters.cue import Cue
 from saliscope.report.chapters.evidence import evidence_of
 from saliscope.report.chapters.faithfulness import faithfulness_section, robustness_section
@@ -268,6 +268,23 @@ def test_the_lead_answers_for_this_data_set(make_run):
     assert row(section, "believe", score="ADCC")["verdict"] == "cannot tell: 50 %"
     rows = table(section, "believe").rows
     assert [r["wins"] for r in rows] == sorted((r["wins"] for r in rows), reverse=True)
+
+
+def test_too_few_images_give_no_answer(make_run):
+    section = believe_section(evidence(two_metrics(make_run, n=4)))
+    assert "So few images cannot say which metric does." in section.lead
+    assert row(section, "believe", score="deletion")["verdict"] == "100 % of too few images"
+
+
+def test_the_answer_names_the_best_where_none_is_sure():
+    some = [belief(0.8, 0.7, 0.9), belief(0.5, 0.4, 0.6, metric="insertion")]
+    assert which(some) == "None does so in 90 % of them; the best is deletion (80 %). Not to be believed on these images: insertion."  # fmt: skip
+
+
+def test_the_answer_says_what_is_closest_to_the_truth():
+    some = [belief(0.95, 0.9, 1.0, truth=0.2), belief(0.92, 0.9, 1.0, truth=0.8, metric="insertion")]  # fmt: skip
+    assert which(some) == "Deletion and insertion do so in 90 % of them or more; of these insertion ranks methods most as the known truth does (0.80)."  # fmt: skip
+    assert which(some[:1]) == "Deletion does so in 90 % of them or more; none of these ranks methods as the known truth does (0.20 at most)."  # fmt: skip
 
 
 def test_one_seed_is_said_and_how_to_have_more(make_run):

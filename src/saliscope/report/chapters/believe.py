@@ -11,7 +11,7 @@ from saliscope.report.charts.style import looks_of
 from saliscope.report.sections import Chart, Column, Section, Table
 from saliscope.report.study.believing import Belief, beliefs
 
-__all__ = ["believe_section", "verdict_of"]
+__all__ = ["believe_section", "verdict_of", "which"]
 
 _SURE = 0.9  # share of images from which a metric tells maps apart as a matter of course
 _BARELY = 0.7  # below it is little better than a coin
@@ -75,24 +75,26 @@ def _lead(evidence: Evidence, found: Sequence[Belief]) -> str:
     images = max(one.wins.n for one in found)
     units = "image" if not evidence.study.several else "image and class"
     name = evidence.reference.name
-    sure = [one for one in found if one.wins.low > 0.5 and one.wins.estimate >= _SURE]
     asked = f"A metric is worth believing if it prefers a good map to the same map shuffled: here those of {name}, on {counted(images, units, 'images and classes' if evidence.study.several else None)}. "  # fmt: skip
+    return f"{asked}{which(found)}\n\n{_careful(found)}"
+
+
+def which(found: Sequence[Belief]) -> str:
+    """Which metrics prefer the map, and which do not, of `found` with the best first."""
+    judged = [one for one in found if not math.isnan(one.wins.low)]
+    if not judged:
+        return "So few images cannot say which metric does."
+    best = judged[0]
+    sure = [one for one in judged if one.wins.low > 0.5 and one.wins.estimate >= _SURE]
     if sure:
+        verb = "does" if len(sure) == 1 else "do"
         said = (
-            asked
-            + f"{first_up(_several(sure))} {'does' if len(sure) == 1 else 'do'} so in 90 % of them or more"
+            f"{first_up(_several(sure))} {verb} so in 90 % of them or more{''.join(_more(sure))}."
         )
-        said += "".join(_more(sure)) + "."
     else:
-        best = found[0]
-        said = (
-            asked
-            + f"None does so in 90 % of them; the best is {best.metric.name} ({100 * best.wins.estimate:.0f} %)."
-        )
-    lost = [one for one in found if one.wins.low <= 0.5]
-    if lost:
-        said += f" Not to be believed on these images: {_several(lost)}."
-    return f"{said}\n\n{_careful(found)}"
+        said = f"None does so in 90 % of them; the best is {best.metric.name} ({100 * best.wins.estimate:.0f} %)."
+    lost = [one for one in judged if one.wins.low <= 0.5]
+    return f"{said} Not to be believed on these images: {_several(lost)}." if lost else said
 
 
 def _several(some: Sequence[Belief]) -> str:
