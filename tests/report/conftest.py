@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from saliscope.runs import Run, make_run_settings, open_run
-from saliscope.runs.measuring import TRIVIAL
+from saliscope.runs.measuring import SHUFFLED, TRIVIAL
 from saliscope.runs.place import LocalPlace
 from saliscope.runs.primary import swept_rules
 from saliscope.runs.record import Record, Session, hash_of
@@ -33,6 +33,7 @@ def write_run(
     curves: dict[tuple[str, str, str], Any] | None = None,
     images: dict[str, Any] | None = None,
     masks: tuple[str, ...] = (),
+    shuffled: bool = False,
     thresholds: int = 50,
     several: int = 1,
     statuses: dict[str, list[str]] | None = None,
@@ -48,6 +49,7 @@ def write_run(
 
     `quality` of a method in [0, 1] makes its boxes better. `values` (spec, metric, protocol) and `curves` (spec, rule, "iou" or "best")
     replace arrays of the reported split, `images` columns of its table. `several` classes an image. `failed`: ids of more samples.
+    `shuffled`: with the rows of the reference's shuffled maps.
     """
     chosen = make_run_settings(
         **{
@@ -65,7 +67,7 @@ def write_run(
         )  # fmt: skip
         own = split == chosen.split
         made.write(
-            tables, chosen, (*methods, *trivial), quality or {},
+            tables, chosen, (*methods, *trivial, *([SHUFFLED] if shuffled else [])), quality or {},
             values or {} if own else {}, curves or {} if own else {}, images or {} if own else {},
             statuses or {} if own else {}, failed if own else (),
         )  # fmt: skip
@@ -201,7 +203,8 @@ class _Split:
                 status=pl.Series([s for s, w in zip(status, where, strict=True) if w], dtype=pl.String),
                 label=pl.format("class {}", "target"), probability=pl.lit(0.5),
             )  # fmt: skip
-            tables["maps"].append(_typed(maps, "maps"))
+            if spec != SHUFFLED:  # it is measured without being stored
+                tables["maps"].append(_typed(maps, "maps"))
             for mask in self.masks if spec not in ("full-box",) else ():
                 self._pixels(tables, key, spec, mask, where)
         if settings.trivial:

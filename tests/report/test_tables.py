@@ -6,6 +6,7 @@ import pytest
 
 from saliscope.report.sections import Column, Table
 from saliscope.report.tables import (
+    best_rows,
     cell_text,
     file_name,
     table_csv,
@@ -134,3 +135,34 @@ def test_an_interval_without_ends_is_its_value():
 )  # fmt: skip
 def test_file_names(text, name):
     assert file_name(text) == name
+
+
+BEST = Table(
+    "best",
+    "Best",
+    (
+        Column("method", "method"),
+        Column("low", "low", "interval", better="lower", best=True),
+        Column("high", "high", "number", 2, better="higher", best=True),
+        Column("plain", "plain", "number", better="higher"),
+    ),
+    (
+        {"method": "a", "low": 0.2, "low_low": 0.1, "low_high": 0.3, "high": 0.5, "plain": 1.0},
+        {"method": "b", "low": math.nan, "high": 0.7, "plain": 2.0},
+        {"method": "c", "low": 0.4, "high": 0.7, "plain": None, "trivial": True},
+    ),
+)
+
+
+def test_the_best_of_a_column_is_marked_in_its_direction():
+    found = [best_rows(column, BEST.rows) for column in BEST.columns]
+    assert found == [frozenset(), {0}, {1, 2}, frozenset()]
+    assert best_rows(BEST.columns[1], BEST.rows[:2]) == frozenset(), "one alone is not the best"
+
+
+def test_files_mark_the_best_too():
+    text = table_markdown(BEST).decode()
+    assert "| a | **0.200 [0.100, 0.300]** | 0.50 | 1.000 |" in text
+    assert "| b | undefined | **0.70** | 2.000 |" in text
+    assert r"a & \textbf{0.200} & [0.100, 0.300] & 0.50 & 1.000" in table_latex(BEST).decode()
+    assert "0.2,0.1,0.3,0.5" in table_csv(BEST).decode()

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saliscope.errors import OptionError
+from saliscope.report.chapters.agreement import agreement_section
 from saliscope.report.chapters.answer import answer_section
+from saliscope.report.chapters.believe import believe_section
 from saliscope.report.chapters.beyond import beyond_section
 from saliscope.report.chapters.caveats import caveats
 from saliscope.report.chapters.classes import classes_section
 from saliscope.report.chapters.evidence import Evidence, evidence_of
+from saliscope.report.chapters.faithfulness import faithfulness_section, robustness_section
 from saliscope.report.chapters.layers import layers_section
 from saliscope.report.chapters.lost import selections, unfinished, unscored
 from saliscope.report.chapters.predictions import predictions_section
 from saliscope.report.chapters.provenance import provenance_of, provenance_section
+from saliscope.report.chapters.sanity import failures, sanity_section
 from saliscope.report.chapters.scores import scores_section
 from saliscope.report.chapters.statuses import statuses_section
 from saliscope.report.chapters.thresholds import thresholds_section
 from saliscope.report.chapters.trainings import trainings_section
 from saliscope.report.sections import Findings
+from saliscope.report.study.forgetting import forgetting_of
 from saliscope.report.study.identity import same_heat
 from saliscope.report.study.together import study_of
 from saliscope.runs import Run
@@ -49,13 +54,15 @@ def findings_of(evidence: Evidence) -> Findings:
     study = evidence.study
     same = tuple((n, s) for n, r in zip(study.names, study.runs, strict=True) for s in same_heat(r))
     answer, first = answer_section(evidence, same)
+    checked = forgetting_of(study)
     sections = (
-        first, beyond_section(evidence), trainings_section(evidence), thresholds_section(evidence),
+        first, beyond_section(evidence), faithfulness_section(evidence), sanity_section(evidence, checked),
+        robustness_section(evidence), believe_section(evidence), agreement_section(evidence), trainings_section(evidence), thresholds_section(evidence),
         scores_section(evidence), layers_section(evidence), classes_section(evidence),
         predictions_section(evidence), statuses_section(evidence), provenance_section(evidence),
     )  # fmt: skip
     warnings = (
-        *unfinished(evidence), *unscored(evidence), *first.warnings, *caveats(evidence), *selections(evidence),
+        *unfinished(evidence), *unscored(evidence), *first.warnings, *caveats(evidence), *failures(checked), *selections(evidence),
     )  # fmt: skip
     return Findings(
         _title(evidence), answer, tuple(s for s in sections if s is not None),

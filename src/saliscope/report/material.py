@@ -16,7 +16,6 @@ from saliscope.pictures import Rgb, box_colours
 from saliscope.report.study.primary import Primary
 from saliscope.report.study.together import Method, Study
 from saliscope.runs import Run
-from saliscope.runs.measuring import TRIVIAL
 from saliscope.runs.store import Store
 from saliscope.runs.tables import from_bytes
 
@@ -71,7 +70,7 @@ class Material:
     def __init__(self, study: Study, primary: Primary, reference: Method) -> None:
         self.study = study
         self.runs = study.runs
-        self.sources = tuple(_sources(study.methods))
+        self.sources = tuple(_sources(study))
         self.reference = study.methods.index(reference)
         self.primary = Metric(primary.metric, primary.protocol)
         self.lower = primary.endpoint.better == "lower"
@@ -220,9 +219,10 @@ class Material:
         return rows.with_columns(run=pl.lit(number)).sort("index", maintain_order=True)
 
 
-def _sources(methods: tuple[Method, ...]) -> Iterator[Source]:
-    colours = iter(box_colours([m.spec for m in methods if not m.trivial]))
-    for method in methods:
+def _sources(study: Study) -> Iterator[Source]:
+    colours = iter(box_colours([m.spec for m in study.networks]))
+    stored = {spec for run in study.runs for spec in run.methods}
+    for method in study.methods:
         colour = _GREY if method.trivial else next(colours)
-        drawn = not method.trivial or method.spec in TRIVIAL
+        drawn = method.spec in stored
         yield Source(method.name, method.spec, method.run, colour, method.trivial, drawn)

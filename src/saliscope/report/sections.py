@@ -19,7 +19,8 @@ class Column:
     """A column of a table: the key of its values in the rows, its heading, and how it is written.
 
     An "interval" is written "0.554 [0.531, 0.577]" from `key`, `key`_low and `key`_high; a "p" as stats.wording does; NaN and None
-    as "undefined" and "–". `digits` after the point. `better` says which way is better, None where neither is.
+    as "undefined" and "–". `digits` after the point. `better` says which way is better, None where neither is; with `best` the best
+    value is marked.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Column:
     digits: int = 3
     better: Literal["higher", "lower"] | None = None
     note: str = ""
+    best: bool = False
 
 
 @dataclass(frozen=True)

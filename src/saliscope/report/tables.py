@@ -13,7 +13,7 @@ import polars as pl
 from saliscope.report.sections import Column, Table
 from saliscope.stats.wording import say_p
 
-__all__ = ["TABLE_FILES", "cell_text", "file_name", "table_csv", "table_latex", "table_markdown", "table_parquet"]  # fmt: skip
+__all__ = ["TABLE_FILES", "best_rows", "cell_text", "file_name", "table_csv", "table_latex", "table_markdown", "table_parquet"]  # fmt: skip
 
 NOTHING, UNDEFINED = "–", "undefined"
 _WORDS = ("text", "flag")
@@ -36,6 +36,21 @@ def cell_text(column: Column, row: Mapping[str, Any]) -> str:
     """A value as a reader sees it: "0.554 [0.531, 0.577]"; None is "–", NaN "undefined"."""
     value, ends = cell_parts(column, row)
     return f"{value} {ends}" if ends else value
+
+
+def best_rows(column: Column, rows: Sequence[Mapping[str, Any]]) -> frozenset[int]:
+    """The places of the rows that share the best value of a column that marks it; none where fewer than two are defined."""
+    if not column.best or column.better is None:
+        return frozenset()
+    known = {
+        i: float(value)
+        for i, row in enumerate(rows)
+        if isinstance(value := row.get(column.key), int | float) and not math.isnan(value)
+    }
+    if len(known) < 2:
+        return frozenset()
+    best = (max if column.better == "higher" else min)(known.values())
+    return frozenset(i for i, value in known.items() if value == best)
 
 
 def cell_parts(column: Column, row: Mapping[str, Any]) -> tuple[str, str]:
@@ -107,8 +122,10 @@ def table_markdown(table: Table) -> bytes:
     head = [_plain(column.heading) for column in table.columns]
     rule = ["---" if column.kind in _WORDS else "---:" for column in table.columns]
     lines = [f"**{_plain(table.title)}**", "", _piped(head), _piped(rule)]
-    for row in table.rows:
+    best = [best_rows(column, table.rows) for column in table.columns]
+    for i, row in enumerate(table.rows):
         cells = [_plain(cell_text(column, row)) for column in table.columns]
+        cells = [f"**{c}**" if i in own else c for c, own in zip(cells, best, strict=True)]
         lines.append(_piped([_marked(cells[0], row), *cells[1:]]))
     if table.note:
         lines += ["", _plain(table.note)]
@@ -154,16 +171,22 @@ def table_latex(table: Table) -> bytes:
     lines = ["% needs \\usepackage{booktabs}" + (" and \\usepackage{longtable}" if long else "")]
     lines += [*top, r"\toprule", head + r" \\", r"\midrule", *([r"\endhead"] if long else [])]
     known = False
-    for row in table.rows:
+    best = [best_rows(column, table.rows) for column in table.columns]
+    for i, row in enumerate(table.rows):
         if row.get("trivial") and known:
             lines.append(r"\midrule")
         known = not row.get("trivial")
-        lines.append(" & ".join(_tex_cell(column, row) for column in table.columns) + r" \\")
+        cells = [
+            _tex_cell(column, row, best=i in own)
+            for column, own in zip(table.columns, best, strict=True)
+        ]
+        lines.append(" & ".join(cells) + r" \\")
     return ("\n".join([*lines, r"\bottomrule", *bottom]) + "\n").encode()
 
 
-def _tex_cell(column: Column, row: Mapping[str, Any]) -> str:
+def _tex_cell(column: Column, row: Mapping[str, Any], *, best: bool) -> str:
     value, ends = (_tex(part) for part in cell_parts(column, row))
+    value = rf"\textbf{{{value}}}" if best else value
     if column.kind != "interval":
         return value
     return f"{value} & {ends}" if ends else f"{value} &"

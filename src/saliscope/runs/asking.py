@@ -125,7 +125,7 @@ def _ask_group(
     first = cells[0].first
     tables["costs"].append({
         "split": first["split"], "index": first["index"], "question": inquiry.name,
-        "metrics": sorted(wanted), "images": len(cells), "maps": len(names),
+        "metrics": sorted(wanted), "images": len(cells), "maps": len(cells) * len(names),
         "pictures": tally.forward, "seconds": time.perf_counter() - start,
     })  # fmt: skip
     for b, cell in enumerate(cells):

@@ -22,14 +22,14 @@ from saliscope.runs.record import Record, read_record
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.splits import open_splits
 from saliscope.runs.store import Store
-from saliscope.runs.tables import TABLES
+from saliscope.runs.tables import SCORES, TABLES
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Role", "Run", "role_filter"]
+__all__ = ["Role", "Run", "over_seeds", "role_filter"]
 
 Role = Literal["truth", "predicted"]
 """Which maps of an image: those of its own classes, or that of the predicted one."""
@@ -60,13 +60,13 @@ class Run:
 
     @cached_property
     def scores(self) -> pl.DataFrame:
-        """One row an image, map, metric and protocol; of what was asked with several seeds their mean."""
+        """One row an image, map, metric and protocol; of what was asked with several seeds the mean of those defined."""
         measured = self._measured("scores")
         if self.answers.is_empty():
             return measured
-        keys = [name for name in measured.columns if name != "value"]
-        asked = self.answers.group_by(keys, maintain_order=True).agg(pl.col("value").mean())
-        return pl.concat([measured, asked]).sort("split", "index", maintain_order=True)
+        return pl.concat([measured, over_seeds(self.answers)]).sort(
+            "split", "index", maintain_order=True
+        )
 
     @cached_property
     def answers(self) -> pl.DataFrame:
@@ -211,6 +211,13 @@ class Run:
 
     def _measured(self, table: str) -> pl.DataFrame:
         return self._store.table(table, self.record.measured)
+
+
+def over_seeds(answers: pl.DataFrame) -> pl.DataFrame:
+    """Answers as scores: for each metric of a map the mean over the seeds for which it is defined."""
+    keys = [name for name in SCORES if name != "value"]
+    mean = pl.col("value").fill_nan(None).mean().fill_null(float("nan"))
+    return answers.group_by(keys, maintain_order=True).agg(mean)
 
 
 def role_filter(target: Role) -> pl.Expr:

@@ -4,18 +4,21 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from saliscope.metrics import linkage_of
 from saliscope.report.charts.area import legend_height, short
+from saliscope.report.charts.bands import Band, Panel, band_panels
 from saliscope.report.charts.classes import Dot, class_dots, outside_chart
 from saliscope.report.charts.curves import Curve, Mark, threshold_curves
 from saliscope.report.charts.dots import Series, grouped_dots, layer_lines, paired_dots
 from saliscope.report.charts.forest import Entry, forest
+from saliscope.report.charts.matrix import likeness_matrix
 from saliscope.report.charts.style import looks_of, own_settings
 from saliscope.report.page import figure_bytes, measured
 from saliscope.stats import Interval
 
 LONG = [f"grad-cam@features.denseblock{i}.denselayer{i}.conv2" for i in range(1, 15)]
 METHODS = [("cam", "cam", False), *((n, n, False) for n in LONG)] + [
-    (s, s, True) for s in ("random", "centre", "edges", "full-box", "centre-box")
+    (s, s, True) for s in ("random", "centre", "edges", "shuffled", "full-box", "centre-box")
 ]
 LOOKS = looks_of(METHODS)
 
@@ -93,7 +96,37 @@ DOTS = [
     Dot(f"class of a very long name, number {i}", i / 100, i / 100 - 0.1, i / 100 + 0.1)
     for i in range(60)
 ]
+STEPS = np.linspace(0, 1, 9)
+PANELS = [
+    Panel(
+        f"Deletion of kind {p}: the hottest pixels go first", "share of the pixels removed",
+        [Band(n, LOOKS[n], STEPS, [interval(0.9 - 0.04 * i * s) for s in STEPS]) for i, (n, _, _) in enumerate(METHODS)],
+    )
+    for p in range(3)
+]  # fmt: skip
+
+
+def likeness(count):
+    """A table of correlations (count, count), neighbours alike."""
+    places = np.arange(count)
+    return 1 - np.abs(places[:, None] - places) / count * 1.2
+
+
+def matrix(count, *, tree=True):
+    names = [n for n, _, _ in METHODS[:count]]
+    table = likeness(count)
+    return likeness_matrix(
+        "Likeness", names, [t for _, _, t in METHODS[:count]], table,
+        tree=linkage_of(table) if tree else None, note="256 images, all maps on the smallest grid, 7 × 7",
+    )  # fmt: skip
+
+
 FIGURES = {
+    "bands": lambda: band_panels("Deletion and insertion", PANELS),
+    "one panel": lambda: band_panels("Deletion", PANELS[:1]),
+    "matrix": lambda: matrix(len(METHODS)),
+    "small matrix": lambda: matrix(6),
+    "matrix without a tree": lambda: matrix(9, tree=False),
     "forest": lambda: forest("Mean IoU", entries(), score="mean IoU (yang2025)", against=LONG[3], line=(0.6, "centred box"), margin=0.01),
     "forest of one": lambda: forest("Mean IoU", entries()[:1], score="mean IoU"),
     "curves": lambda: threshold_curves("Curves", CURVES, MARKS, score="mean IoU", axis="threshold"),
@@ -114,7 +147,7 @@ def test_charts_are_readable_with_fifteen_methods_of_long_names(name):
     assert_readable(FIGURES[name]())
 
 
-@pytest.mark.parametrize("name", ["forest", "curves", "classes"])
+@pytest.mark.parametrize("name", ["forest", "curves", "classes", "bands", "matrix"])
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_the_same_chart_gives_the_same_bytes(name, kind):
     one, two = (figure_bytes(FIGURES[name](), kind, dpi=40) for _ in range(2))
@@ -139,9 +172,9 @@ def test_a_forest_shows_what_it_is_given():
     assert [float(line.get_xdata()[0]) for line in drawn] == pytest.approx(
         [e.estimate.estimate for e in entries()]
     )
-    assert [float(line.get_ydata()[0]) for line in drawn] == list(range(20))
+    assert [float(line.get_ydata()[0]) for line in drawn] == list(range(21))
     assert right.patches[0].get_x() == -0.01
-    assert len([line for line in right.lines if len(line.get_xdata()) == 1]) == 19
+    assert len([line for line in right.lines if len(line.get_xdata()) == 1]) == 20
 
 
 def test_undefined_values_are_written_not_drawn():
@@ -162,6 +195,37 @@ def test_curves_mark_their_thresholds():
     first = next(line for line in points if line.get_markerfacecolor() == LOOKS["cam"].colour)
     assert float(first.get_xdata()[0]) == 5 / 50
     assert float(first.get_ydata()[0]) == pytest.approx(CURVES[0].means[5])
+
+
+def test_bands_lie_around_their_means():
+    figure = FIGURES["one panel"]()
+    axes = figure.axes[1]
+    (own,) = [line for line in axes.lines if line.get_color() == LOOKS["cam"].colour]
+    np.testing.assert_allclose(own.get_ydata(), 0.9)
+    heights = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
+    assert len(heights) == len(METHODS)
+    assert any((h.min(), h.max()) == pytest.approx((0.85, 0.94)) for h in heights)
+
+
+def test_a_matrix_names_its_rows_and_numbers_its_cells():
+    figure = FIGURES["small matrix"]()
+    said = words(figure)
+    assert "cam  1" in said
+    assert said.count("1.00") == 6
+    assert "−.00" not in said
+    tree = figure.axes[2]
+    assert len(tree.lines) == 5
+    assert max(float(np.max(line.get_xdata())) for line in tree.lines) == pytest.approx(linkage_of(likeness(6))[-1, 2])  # fmt: skip
+    assert "1.00" not in words(FIGURES["matrix"]()), "too small for numbers"
+
+
+def test_what_cannot_be_compared_has_no_number():
+    table = likeness(3)
+    table[0, 1] = table[1, 0] = np.nan
+    table[0, 2] = table[2, 0] = -0.004
+    said = words(likeness_matrix("L", ["a", "b", "c"], [False] * 3, table, note=""))
+    assert said.count("–") == 2
+    assert said.count(".00") == 2
 
 
 def test_many_classes_show_their_ends():

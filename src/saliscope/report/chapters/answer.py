@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from saliscope.report.chapters.beaten import Beaten
+from saliscope.report.chapters.cue import Cue
 from saliscope.report.chapters.evidence import (
     METHOD,
     Evidence,
@@ -36,10 +37,11 @@ def answer_section(
     evidence: Evidence, same: tuple[tuple[str, SameHeat], ...]
 ) -> tuple[str, Section]:
     """The answer in a few sentences, and the section with the main table. `same`: pairs of CAM and Grad-CAM, by the name of their run."""
-    beaten = Beaten(evidence)
-    answer = " ".join([headline(evidence), *_identity(evidence, same), beaten.sentence])
+    beaten, cue = Beaten(evidence), Cue(evidence)
+    said = [headline(evidence), *_identity(evidence, same), beaten.sentence, cue.sentence]
+    answer = " ".join(said).rstrip()
     few, ranked = few_images(evidence), unranked(evidence)
-    warnings = [*few, *ranked, *beaten.warnings, *_cautions(evidence)]
+    warnings = [*cue.warnings, *few, *ranked, *beaten.warnings, *_cautions(evidence)]
     entries = [
         Entry(r.method, evidence.looks[r.method], r.estimate, _gap(evidence.comparison, r.method))
         for r in evidence.comparison.rows

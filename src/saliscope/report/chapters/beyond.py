@@ -19,7 +19,7 @@ from saliscope.report.charts.dots import Series, grouped_dots
 from saliscope.report.charts.forest import Entry, forest
 from saliscope.report.sections import Chart, Column, Section, Table
 from saliscope.report.study.derived import best_centred_box
-from saliscope.report.study.endpoint import heading_of, is_of_boxes
+from saliscope.report.study.endpoint import heading_of, is_of_boxes, marked_better
 from saliscope.report.study.scores import Floats
 from saliscope.stats import Interval
 
@@ -76,7 +76,13 @@ def _heat_table(evidence: Evidence) -> Table:
                 row |= put(key, None if cell is None else cell.estimate)
             rows.append(row)
     columns = [METHOD] + [
-        Column(f"{m}@{p}", heading, "interval", 2 if "enrichment" in m else 3, better="higher")
+        Column(
+            f"{m}@{p}",
+            heading,
+            "interval",
+            2 if "enrichment" in m else 3,
+            better=marked_better(m, p),
+        )
         for m, p, heading in combos
         if any(row.get(f"{m}@{p}") is not None for row in rows)
     ]

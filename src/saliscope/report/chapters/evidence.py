@@ -15,7 +15,7 @@ from saliscope.report.study.primary import Primary, find_primary, find_reference
 from saliscope.report.study.ranking import Ranking, ranking_of
 from saliscope.report.study.sweeps import CENTRE_BOX
 from saliscope.report.study.together import Method, Study, kind_of
-from saliscope.runs.measuring import FULL_BOX
+from saliscope.runs.measuring import FULL_BOX, SHUFFLED
 from saliscope.stats import Comparison, Interval
 
 __all__ = ["METHOD", "MOST", "Evidence", "any_true", "counted", "describe", "evidence_of", "first_up", "listed", "method_row", "put", "say"]  # fmt: skip
@@ -123,6 +123,7 @@ def describe(method: Method, details: Mapping[str, str]) -> str:
         "random": "random heat",
         "centre": "a blob in the middle of the picture",
         "edges": "the edges of the photograph",
+        SHUFFLED: "the reference's map with its cells shuffled",
         FULL_BOX: "the box of the full image",
         CENTRE_BOX: "a centred box" + where,
     }

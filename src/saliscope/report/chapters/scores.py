@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
+from saliscope.metrics import COMPLEXITY_METRICS
 from saliscope.report.chapters.evidence import METHOD, Evidence, method_row, put
+from saliscope.report.chapters.wide import wide_table
 from saliscope.report.sections import Column, Section, Table
-from saliscope.report.study.endpoint import better_of, heading_of
 from saliscope.report.study.grid import Cell
 from saliscope.report.study.together import Study
 from saliscope.report.tables import file_name
@@ -15,29 +18,30 @@ from saliscope.stats import wilson_interval
 __all__ = ["scores_section"]
 
 _BOXES = ("iou", "union-iou", "gt-known", "top-1", "top-5", "no-box")
-_RATIOS = ("enrichment", "inside-outside", "mask-enrichment")
+_MASKED = ("relevance-mass", "mask-enrichment", "pointing-mask", "relevance-rank", "pixel-ap")
+_TWINS = ("twin-share", "twin-enrichment")
+_TWIN_NOTE = (
+    "What speaks for the breed more than for its twin, and how much of it lies on the one part that differs. Undefined for maps that are "
+    "the same for both: those of a method that does not look at the class."
+)
 
 
 def scores_section(evidence: Evidence) -> Section:
-    """One table for each box protocol, one for heat, one for each mask, the errors of the networks, and all of it with tests."""
-    grid, tables = evidence.grid, []
-    for protocol in dict.fromkeys([*grid.protocols("iou"), *grid.protocols("gt-known")]):
-        combos = [(m, protocol) for m in _BOXES]
-        named = (
-            "Boxes at thresholds chosen by tuning"
-            if protocol == "chosen"
-            else f"Boxes by {protocol}"
-        )
-        tables.append(_wide(evidence, f"boxes-{file_name(protocol)}", named, combos, boxes=True))
+    """One table for each box protocol, one for heat, one for each mask, twins, complexity, the errors of the networks, and all of it with tests."""
+    grid = evidence.grid
+    named = dict.fromkeys([*grid.protocols("iou"), *grid.protocols("gt-known")])
+    tables = [_boxes(evidence, protocol) for protocol in named]
     heat = [("energy", "boxes"), ("enrichment", "boxes"), ("inside-outside", "boxes")]
     heat += [("box-coverage", p) for p in grid.protocols("box-coverage")]
     heat += [("pointing", p) for p in grid.protocols("pointing")]
-    tables.append(_wide(evidence, "heat-in-boxes", "Heat and boxes", heat))
+    tables.append(wide_table(evidence, "heat-in-boxes", "Heat and boxes", heat))
     for mask in grid.protocols("relevance-mass"):
-        combos = [
-            (m, mask) for m in ("relevance-mass", "mask-enrichment", "relevance-rank", "pixel-ap")
-        ]
-        tables.append(_wide(evidence, file_name(mask), f"Heat and {mask}", combos))
+        combos = [(metric, mask) for metric in _MASKED]
+        tables.append(wide_table(evidence, file_name(mask), f"Heat and {mask}", combos))
+    twins = [(metric, "contrast") for metric in _TWINS]
+    tables.append(wide_table(evidence, "twins", "A breed against its twin", twins, _TWIN_NOTE))
+    tables.append(_spread(evidence, "image", "How much of the picture the heat claims"))
+    tables.append(_spread(evidence, "map", "The same on each map's own grid"))
     tables.append(_classification(evidence.study))
     tables.append(_long(evidence))
     return Section("scores", "All scores", _lead(evidence), tuple(t for t in tables if t.rows))
@@ -59,31 +63,22 @@ def _lead(evidence: Evidence) -> str:
     )
 
 
-def _wide(
-    evidence: Evidence, name: str, title: str, combos: list[tuple[str, str]], *, boxes: bool = False
-) -> Table:
-    """Methods as rows, scores as columns."""
-    rows = []
-    for method in evidence.study.methods:
-        cells = [(f"{m}@{p}", evidence.grid.get(m, p, method.name)) for m, p in combos]
-        if any(cell is not None for _, cell in cells):
-            row = method_row(evidence, method)
-            for key, cell in cells:
-                row |= put(key, None if cell is None else cell.estimate)
-            rows.append(row)
-    one = len({p for _, p in combos}) == 1
-    columns = [METHOD] + [
-        Column(
-            f"{m}@{p}", heading_of(m, "" if one or p == "boxes" else p), "interval", 2 if m in _RATIOS else 3,
-            better=better_of(m),
-        )
-        for m, p in combos
-        if any(row.get(f"{m}@{p}") is not None for row in rows)
-    ]  # fmt: skip
-    return Table(name, title, tuple(columns), rows, _box_note(columns) if boxes else "")
+def _boxes(evidence: Evidence, protocol: str) -> Table:
+    chosen = protocol == "chosen"
+    named = "Boxes at thresholds chosen by tuning" if chosen else f"Boxes by {protocol}"
+    combos = [(m, protocol) for m in _BOXES]
+    table = wide_table(evidence, f"boxes-{file_name(protocol)}", named, combos)
+    return replace(table, note=_box_note(table.columns))
 
 
-def _box_note(columns: list[Column]) -> str:
+def _spread(evidence: Evidence, protocol: str, named: str) -> Table:
+    """How much of the picture the heat claims, on one grid."""
+    combos = [(metric, protocol) for metric in COMPLEXITY_METRICS]
+    note = "Arrows are those of the papers: heat in few places is easier to read. It may be the wrong place, and shuffling a map changes nothing here."  # fmt: skip
+    return wide_table(evidence, f"complexity-{protocol}", named, combos, note)
+
+
+def _box_note(columns: Sequence[Column]) -> str:
     """What the columns that are there mean."""
     metrics = {column.key.partition("@")[0] for column in columns}
     notes = [note for named, note in _BOX_NOTES if metrics & set(named)]

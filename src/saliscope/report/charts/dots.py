@@ -131,9 +131,13 @@ def _pair(axes: Axes, one: Series, row: int) -> None:
 
 
 def layer_lines(
-    heading: str, layers: Sequence[str], panels: Sequence[tuple[str, Sequence[Series]]]
+    heading: str,
+    layers: Sequence[str],
+    panels: Sequence[tuple[str, Sequence[Series]]],
+    *,
+    axis: str = "layer, from the input to the output of the network",
 ) -> Figure:
-    """Panels under each other, layers from the first to the last along the x axis, one line a method.
+    """Panels under each other, layers along the x axis in the order given, which `axis` says, one line a method.
 
     Layers whose names do not fit are numbered, and named below.
     """
@@ -162,7 +166,7 @@ def layer_lines(
         for i, layer in enumerate(layers):
             text = layer if fits else str(i + 1)
             page.write(left + (i + 0.4) * slot, y, text, size=SMALL, align="center")
-        axis_note(page, left, y + 0.2, wide, "layer, from the input to the output of the network")
+        axis_note(page, left, y + 0.2, wide, axis)
         y = page.paragraph(MARGIN, y + 0.46, listing, size=SMALL)
         legend(page, MARGIN, y + 0.02, _WIDTH - 2 * MARGIN, looks, lines=True)
         return page.figure

@@ -19,6 +19,7 @@ _TRIVIAL: Mapping[str, tuple[str, str, Any]] = {
     "random": ("#a0a0a6", "x", (0, (1, 1.4))),
     "centre": ("#8a8a90", "+", (0, (3, 1.5))),
     "edges": ("#77777d", "v", (0, (5, 1.5, 1, 1.5))),
+    "shuffled": ("#68686e", "*", (0, (2, 1, 0.8, 1))),
     "full-box": ("#5c5c62", "s", (0, (7, 2.5))),
     "centre-box": ("#2e2e33", "D", (0, (4, 2))),
 }
@@ -46,7 +47,7 @@ def looks_of(methods: Sequence[tuple[str, str, bool]]) -> dict[str, Look]:
     networks = 0
     for name, spec, trivial in methods:
         if trivial:
-            found[name] = Look(*_TRIVIAL[spec.partition(":")[0]], trivial=True)
+            found[name] = Look(*_TRIVIAL[spec.partition("@")[0].partition(":")[0]], trivial=True)
             continue
         own = reserved.pop(spec.partition("@")[0].partition(":")[0], None)
         place = networks

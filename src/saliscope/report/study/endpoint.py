@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from saliscope.metrics import METRICS
+from saliscope.metrics import every_metric
 from saliscope.stats import ENDPOINTS, Endpoint
 
-__all__ = ["BOX_METRICS", "better_of", "bounds_of", "endpoint_of", "heading_of", "is_of_boxes"]
+__all__ = ["BOX_METRICS", "better_of", "bounds_of", "endpoint_of", "heading_of", "is_of_boxes", "marked_better"]  # fmt: skip
 
 BOX_METRICS = ("iou", "union-iou", "gt-known", "no-box")
 """What is counted of a box alone."""
 
-_ERRORS = ("top-1", "top-5")
 _MAXIMISED = ("max-box-acc", "max-box-acc-v2")
 
 _HEADINGS = {
@@ -32,8 +31,30 @@ _HEADINGS = {
     "mask-enrichment": "enrichment in the mask",
     "relevance-rank": "hottest pixels in the mask",
     "pixel-ap": "pixel AP of each image",
+    "pointing-mask": "pointing in the mask",
     "max-box-acc": "MaxBoxAcc",
     "max-box-acc-v2": "MaxBoxAccV2",
+    "deletion-lerf": "deletion from the coldest",
+    "average-drop": "average drop",
+    "absolute-drop": "absolute drop",
+    "mean-heat": "mean heat",
+    "adcc": "ADCC",
+    "road-morf": "ROAD from the hottest",
+    "road-lerf": "ROAD from the coldest",
+    "road-combined": "ROAD combined",
+    "occlusion-rank": "rank correlation with occlusion",
+    "max-sensitivity": "largest sensitivity",
+    "average-sensitivity": "average sensitivity",
+    "flip-consistency": "consistency under a flip",
+    "shift-consistency": "consistency under a shift",
+    "jpeg-consistency": "consistency under JPEG",
+    "twin-share": "contrast on the differing part",
+    "twin-enrichment": "enrichment of the contrast there",
+    "gini": "Gini index",
+    "normalised-entropy": "normalised entropy",
+    "effective-area": "effective area",
+    "heat-area-50": "area with half of the heat",
+    "heat-area-90": "area with 90 % of the heat",
 }
 _KNOWN = {
     "iou": ENDPOINTS["iou"],
@@ -60,14 +81,18 @@ def is_of_boxes(metric: str) -> bool:
 
 def better_of(metric: str) -> Literal["higher", "lower"]:
     """Which way a score is better."""
-    row = METRICS.get(metric)
-    lower = metric in _ERRORS or (row is not None and row.direction == "lower")
-    return "lower" if lower else "higher"
+    row = every_metric().get(metric)
+    return "higher" if row is None else row.direction
+
+
+def marked_better(metric: str, protocol: str) -> Literal["higher", "lower"] | None:
+    """Which way a score is marked as better; neither for heat on a planted tag, which is right where the network looks there."""
+    return None if protocol == "mask:tag" else better_of(metric)
 
 
 def bounds_of(metric: str) -> tuple[float, float]:
     """The least and the most that a score can be."""
-    row = METRICS.get(metric)
+    row = every_metric().get(metric)
     return (0.0, 1.0) if row is None else row.bounds
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from saliscope.report.study.parts import read_table
 from saliscope.runs import Run
-from saliscope.runs.run import Role, role_filter
+from saliscope.runs.run import Role, over_seeds, role_filter
 
 __all__ = ["OWN_CLASS", "Combo", "Floats", "RunScores", "masks_named", "read_scores", "role_of"]
 
@@ -47,11 +47,18 @@ def read_scores(run: Run) -> Mapping[Role, RunScores]:
     """The scores of the reported split by role; "predicted" beside "truth" only where the run has both."""
     columns = ("id", "index", "spec", "target", "rank", "is_truth", "metric", "protocol", "value")
     rows = read_table(run, "scores", columns, split=run.settings.split)
+    rows = _with_answers(run, rows)
     images = run.images.filter(pl.col("split") == run.settings.split)
     roles: tuple[Role, ...] = (role_of(run),)
     if run.settings.target == "both":
         roles = ("truth", "predicted")
     return {role: _arrays(rows.filter(role_filter(role)), images) for role in roles}
+
+
+def _with_answers(run: Run, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with those of the metrics that asked the network."""
+    asked = over_seeds(run.answers.filter(pl.col("split") == run.settings.split))
+    return pl.concat([rows, asked.select(rows.columns)])
 
 
 def with_places(units: pl.DataFrame) -> pl.DataFrame:

@@ -19,10 +19,14 @@ from saliscope.report.study.parts import read_table
 from saliscope.report.study.scores import Combo, Floats, RunScores, read_scores, role_of
 from saliscope.report.study.sweeps import CENTRE_BOX, Goal, Job, Sweep, read_sweeps
 from saliscope.runs import Run
-from saliscope.runs.measuring import FULL_BOX, TRIVIAL
+from saliscope.runs.measuring import FULL_BOX, SHUFFLED, TRIVIAL
 
 __all__ = ["Method", "Study", "kind_of", "study_of"]
 
+_WITHOUT = (
+    *TRIVIAL,
+    SHUFFLED,
+)  # maps that know no network, or not where it looked, in the order of tables
 _SAME = 1e-6  # scores of methods without a network that agree to this in all runs are shown once
 _NAMES = {FULL_BOX: "full-image box", CENTRE_BOX: "centred box"}
 
@@ -197,10 +201,11 @@ def _methods(
 ) -> tuple[Method, ...]:
     networks, trivial = [], []
     for i, (run, name) in enumerate(zip(runs, names, strict=True)):
-        own = [m for m in run.methods if kind_of(m) not in TRIVIAL]
+        own = [m for m in run.methods if kind_of(m) not in _WITHOUT]
         networks += [Method(_named(name, spec), spec, (i,), trivial=False) for spec in own]
-    maps = dict.fromkeys(m for run in runs for m in run.methods if kind_of(m) in TRIVIAL)
-    for spec in (*sorted(maps, key=lambda m: TRIVIAL.index(kind_of(m))), FULL_BOX, CENTRE_BOX):
+    maps = dict.fromkeys(m for run in runs for m in run.methods if kind_of(m) in _WITHOUT)
+    maps[SHUFFLED] = None  # it is measured without being stored
+    for spec in (*sorted(maps, key=lambda m: _WITHOUT.index(kind_of(m))), FULL_BOX, CENTRE_BOX):
         have = [i for i in range(len(runs)) if _has(spec, main[i], sweeps[i])]
         have.sort(key=lambda i: -len(main[i].units))  # curves are those of the run that has most
         same = have and all(_agree(spec, main, places, count, have[0], i) for i in have[1:])
@@ -235,7 +240,7 @@ def _agree(
     """Whether a method without a network has the same scores in two runs wherever they share images; boxes alone always have."""
     if not len(np.intersect1d(places[a], places[b])):
         return False
-    if kind_of(spec) not in TRIVIAL:
+    if kind_of(spec) not in _WITHOUT:
         return True
     for combo in main[a].values.keys() & main[b].values.keys():
         both = [main[i].values[combo].get(spec) for i in (a, b)]
