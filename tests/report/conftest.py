@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from saliscope.metrics import COMPLEXITY_METRICS
 from saliscope.runs import Run, make_run_settings, open_run
 from saliscope.runs.measuring import SHUFFLED, TRIVIAL
 from saliscope.runs.place import LocalPlace
 from saliscope.runs.primary import swept_rules
 from saliscope.runs.record import Record, Session, hash_of
+from saliscope.runs.scoring import COMPLEXITY
 from saliscope.runs.tables import TABLES, to_bytes
 from saliscope.settings import plain
 
@@ -243,6 +245,9 @@ class _Split:
         for mask in self.masks:
             rows |= {("relevance-mass", f"mask:{mask}"): heat / 2, ("mask-enrichment", f"mask:{mask}"): heat / share,
                      ("relevance-rank", f"mask:{mask}"): heat / 2, ("pixel-ap", f"mask:{mask}"): heat / 2}  # fmt: skip
+        rows |= {
+            (metric, grid): 1 - heat / 2 for grid in COMPLEXITY for metric in COMPLEXITY_METRICS
+        }
         self._add(tables, key, spec, rows, first)
 
     def _boxes_alone(self, tables, key, where, first) -> None:
