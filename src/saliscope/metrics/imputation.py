@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -37,7 +40,8 @@ def impute(
     the range of the known pixels' values; known pixels keep their values to the bit, and what lies in the hole does not matter.
 
     Multiplied by its sum of weights, each row of the system is that of a symmetric positive definite one, which conjugate
-    gradients solve, preconditioned by a multigrid cycle; all channels and `at_once` masks go through the same convolutions.
+    gradients solve, preconditioned by a multigrid cycle; `at_once` masks share its steps, and on a CPU as many such groups run
+    side by side as torch has threads.
     Raises `DataError` where sizes differ, a known value is not finite or nothing is left to fill in from, `OptionError` for a tolerance below 1e-6.
 
     >>> ramp = torch.arange(25.0).reshape(1, 1, 5, 5)
@@ -68,13 +72,34 @@ def impute(
     holes = int((counts > 0).sum())
     if holes < len(filled):
         _known(filled[hard_first[holes:]], missing[hard_first[holes:]])
-    at_once, solver = at_once or _at_once(images), None
-    for start in range(0, holes, at_once):
-        rows = hard_first[start : min(start + at_once, holes)]
-        if solver is None or len(rows) < solver.shape[0]:
-            solver = _Holes((len(rows), *images.shape[1:]), images.device)
-        filled[rows] = solver.fill(filled[rows], missing[rows], tolerance)
+    groups = torch.split(hard_first[:holes], at_once or _at_once(images)) if holes else ()
+    for rows, found in zip(groups, _each(groups, filled, missing, tolerance), strict=True):
+        filled[rows] = found
     return filled
+
+
+def _each(
+    groups: Sequence[Tensor], images: Tensor, missing: Tensor, tolerance: float
+) -> Iterator[Tensor]:
+    """Images (p, C, H, W) of each group without holes, in order; on a CPU as many groups side by side as torch has threads."""
+    held = threading.local()
+
+    def fill(rows: Tensor) -> Tensor:
+        shape = len(rows), *images.shape[1:]
+        if getattr(held, "shape", None) != shape:
+            held.shape, held.solver = shape, _Holes(shape, images.device)
+        solver: _Holes = held.solver
+        return solver.fill(images[rows], missing[rows], tolerance)
+
+    threads = torch.get_num_threads()
+    if images.device.type != "cpu" or min(threads, len(groups)) < 2:
+        yield from map(fill, groups)
+        return
+    try:  # each group is too small to share among threads itself
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(fill, groups)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _at_once(images: Tensor) -> int:
@@ -245,7 +270,8 @@ def _slices(count: int, alone: bool) -> list[slice]:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """The products of rows, (p, c, 1), at least the smallest number: nothing is divided by zero."""
-    return torch.linalg.vecdot(a, b).clamp_min_(_TINY).unsqueeze(-1)
+    sums: Tensor = torch.linalg.vecdot(a, b)
+    return sums.clamp_min_(_TINY).unsqueeze(-1)
 
 
 def _write_stencil(hole: Tensor, out: Tensor) -> None:

@@ -216,7 +216,7 @@ class Coarse:
     def load(self, stencil: Tensor) -> None:
         """Take the `Stencil.values` of this grid."""
         if self.next is None:
-            self.inverse_matrix = _factor(stencil)
+            self.inverse_matrix = _inverse_matrix(stencil)
             return
         self.stencil.values.copy_(stencil)
         for weight, values in zip(
@@ -274,8 +274,8 @@ def _inverse(stencil: Tensor) -> Tensor:
     return (stencil[:, 0] > 0) / large.clamp_min(torch.finfo(large.dtype).tiny)
 
 
-def _factor(stencil: Tensor) -> Tensor:
-    """The Cholesky factors of the systems (P, h w, h w), with a trace of the diagonal added: points may depend on each other."""
+def _inverse_matrix(stencil: Tensor) -> Tensor:
+    """The inverses of the systems (P, h w, h w), with a trace of the diagonal added: points may depend on each other."""
     masks, _, height, width = stencil.shape
     number = torch.arange(height * width, device=stencil.device).view(height, width)
     matrix = stencil.new_zeros(masks, height * width, height * width)
@@ -287,7 +287,8 @@ def _factor(stencil: Tensor) -> Tensor:
         values = stencil[:, k][:, *here].flatten(1)
         matrix[:, rows, columns] = values
         matrix[:, columns, rows] = values
-    return torch.linalg.inv(matrix)
+    inverse: Tensor = torch.linalg.inv(matrix)
+    return inverse
 
 
 @cache
