@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from saliscope.bench import interleaved, machine
-from saliscope.engine import BatchTarget, Budget, Network
-from saliscope.methods.question import Question
+from saliscope.engine import BatchTarget, Budget, Network, Question
 from saliscope.metrics.curves import CurveProtocol, removal_curves
 from saliscope.models import Model, load_model
 

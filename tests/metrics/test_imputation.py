@@ -148,20 +148,6 @@ def test_many_at_once_equal_one_at_a_time():
             assert torch.equal(found[i][:, known], images[i][:, known])
 
 
-def test_several_threads_find_what_one_finds():
-    scenes = [scene(s, (24, 30), "blob", 0.1 * s) for s in range(1, 8)]
-    images, masks = (torch.from_numpy(np.stack(part)) for part in zip(*scenes, strict=True))
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        alone = impute(images, masks)
-        torch.set_num_threads(2)
-        assert torch.equal(impute(images, masks), alone)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(threads)
-
-
 def test_any_number_of_channels_and_any_scale():
     image, missing = scene(4, (20, 21), "blob", 0.7, channels=5)
     base = fill(image, missing)

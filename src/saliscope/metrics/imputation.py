@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -40,8 +38,7 @@ def impute(
     the range of the known pixels' values; known pixels keep their values to the bit, and what lies in the hole does not matter.
 
     Multiplied by its sum of weights, each row of the system is that of a symmetric positive definite one, which conjugate
-    gradients solve, preconditioned by a multigrid cycle; `at_once` masks share its steps, and on a CPU as many such groups run
-    side by side as torch has threads.
+    gradients solve, preconditioned by a multigrid cycle; `at_once` masks share its steps.
     Raises `DataError` where sizes differ, a known value is not finite or nothing is left to fill in from, `OptionError` for a tolerance below 1e-6.
 
     >>> ramp = torch.arange(25.0).reshape(1, 1, 5, 5)
@@ -81,25 +78,13 @@ def impute(
 def _each(
     groups: Sequence[Tensor], images: Tensor, missing: Tensor, tolerance: float
 ) -> Iterator[Tensor]:
-    """Images (p, C, H, W) of each group without holes, in order; on a CPU as many groups side by side as torch has threads."""
-    held = threading.local()
-
-    def fill(rows: Tensor) -> Tensor:
+    """Images (p, C, H, W) of each group without holes, in order; groups of one size share the memory they are solved in."""
+    solver: _Holes | None = None
+    for rows in groups:
         shape = len(rows), *images.shape[1:]
-        if getattr(held, "shape", None) != shape:
-            held.shape, held.solver = shape, _Holes(shape, images.device)
-        solver: _Holes = held.solver
-        return solver.fill(images[rows], missing[rows], tolerance)
-
-    threads = torch.get_num_threads()
-    if images.device.type != "cpu" or min(threads, len(groups)) < 2:
-        yield from map(fill, groups)
-        return
-    try:  # each group is too small to share among threads itself
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield from pool.map(fill, groups)
-    finally:
-        torch.set_num_threads(threads)
+        if solver is None or solver.shape != shape:
+            solver = _Holes(shape, images.device)
+        yield solver.fill(images[rows], missing[rows], tolerance)
 
 
 def _at_once(images: Tensor) -> int:
