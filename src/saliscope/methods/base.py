@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Asking", "Captured", "Evidence", "Method", "Reads", "Scalar", "weighted_sum"]
 
+_BLOCK = 2**19  # activations that a CPU looks at together: 2 MB
+
 Reads = Literal["inputs", "head", "activations", "gradients", "curvature", "pixels", "network"]
 
 Scalar = Callable[[Tensor, Tensor], Tensor]
@@ -32,8 +34,9 @@ class Evidence:
 
     `inputs` is the batch (B, C, H, W) in float32. `activation` and `gradient` are (B, C, h, w), in the network's
     precision, None where the method asked for neither; `class_weights` (B, C) are the head's weights for the target, and
-    `curvature` (B, C, h, w) is the Hessian of the target applied to the activation. What several methods compute from
-    these is computed once: `a` and `g`, both in float32 so that half precision cannot overflow, and what follows them.
+    `curvature` (B, C, h, w) is the Hessian of the target applied to the activation. `seen` is the evidence of the same
+    activation without a target: what no target changes is computed there. What several methods compute from these is
+    computed once: `a` and `g`, both in float32 so that half precision cannot overflow, and what follows them.
     """
 
     inputs: Tensor
@@ -41,26 +44,53 @@ class Evidence:
     gradient: Tensor | None = None
     class_weights: Tensor | None = None
     curvature: Tensor | None = None
+    seen: Evidence | None = None
 
     @cached_property
     def a(self) -> Tensor:
         """The activation in float32 (B, C, h, w); raises `MethodError` where the capture holds none."""
-        return needed(self.activation, "a layer").float()
+        return self.seen.a if self.seen else needed(self.activation, "a layer").float()
 
     @cached_property
     def g(self) -> Tensor:
         """The gradient in float32 (B, C, h, w); raises `MethodError` where the capture holds none."""
-        return needed(self.gradient, "gradients").float()
+        gradient = needed(self.gradient, "gradients").float()
+        if self.activation is None or 0 in (order := self.activation.stride()):
+            return gradient
+        if gradient.stride() == order or 0 in gradient.stride():
+            return gradient
+        return torch.empty_like(self.a).copy_(
+            gradient
+        )  # two orders in memory make every product slow
 
     @cached_property
     def product(self) -> Tensor:
         """Gradient times activation, cell by cell, (B, C, h, w)."""
-        return self.g * self.a
+        return self._products[0]
 
     @cached_property
-    def positive(self) -> Tensor:
-        """The positive part of the gradient, (B, C, h, w)."""
-        return self.g.relu()
+    def by_cell(self) -> Tensor:
+        """The sum of that over the channels, HiResCAM's map (B, h, w)."""
+        return self._products[1]
+
+    @cached_property
+    def by_channel(self) -> Tensor:
+        """The sum of that over the cells, (B, C)."""
+        return self._products[2]
+
+    @cached_property
+    def _products(self) -> tuple[Tensor, Tensor, Tensor]:
+        a, g = self.a, self.g
+        made, by_cell, by_channel = (
+            torch.empty_like(a),
+            a.new_empty(a[:, 0].shape),
+            a.new_zeros(a.shape[:2]),
+        )
+        for images, rows in tiles(a):
+            product = torch.mul(g[images, :, rows], a[images, :, rows], out=made[images, :, rows])
+            torch.sum(product, 1, out=by_cell[images, rows])
+            by_channel[images] += product.sum((2, 3))
+        return made, by_cell, by_channel
 
     @cached_property
     def mean_gradient(self) -> Tensor:
@@ -75,18 +105,27 @@ class Evidence:
     @cached_property
     def total(self) -> Tensor:
         """The sum of each channel's activation over the cells, (B, C)."""
-        return self.a.sum((2, 3))
+        return self.seen.total if self.seen else self.a.sum((2, 3))
 
-    def made_by(self, method: Captured) -> Tensor:
-        """The signed map (B, h, w) of a method, made once however many ask for it."""
-        if method not in self._made:
-            self._made[method] = method.signed_map(self)
-        return self._made[method]
+    @cached_property
+    def channel_sum(self) -> Tensor:
+        """The sum of the activation over the channels, (B, h, w)."""
+        return self.seen.channel_sum if self.seen else self.a.sum(1)
 
     @cached_property
     def size(self) -> Tensor:
         """The sum of each channel's absolute activation over the cells, (B, C)."""
+        if self.seen:
+            return self.seen.size
         return self.total if bool(self.a.amin() >= 0) else self.a.abs().sum((2, 3))
+
+    def made_by(self, method: Captured) -> Tensor:
+        """The signed map (B, h, w) of a method, made once however many ask for it."""
+        if self.seen and method.reads in ("inputs", "activations"):
+            return self.seen.made_by(method)
+        if method not in self._made:
+            self._made[method] = method.signed_map(self)
+        return self._made[method]
 
     @cached_property
     def _made(self) -> dict[Captured, Tensor]:
@@ -228,6 +267,26 @@ def at_most(method: Method, **limits: int) -> None:
     for option, limit in limits.items():
         if (value := getattr(method, option)) > limit:
             raise MethodError(f"{method.name}:{option} is at most {limit:,}; got {value:,}")
+
+
+def tiles(like: Tensor) -> Iterator[tuple[slice, slice]]:
+    """The images and rows of cells of (B, C, h, w) that a CPU looks at together, so that its caches hold them; all on a GPU."""
+    batch, _, height, _ = like.shape
+    images = rows = max(batch, height)
+    if like.device.type == "cpu":
+        rows = max(1, min(height, _BLOCK // like[0, :, 0].numel()))
+        images = max(1, _BLOCK // like[0].numel())
+    for i in range(0, batch, images):
+        for j in range(0, height, rows):
+            yield slice(i, i + images), slice(j, j + rows)
+
+
+def few(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors (B, ...) a few images at a time on a CPU, whose caches then hold what is made on the way; all on a GPU."""
+    together = len(tensors[0])
+    if tensors[0].device.type == "cpu":
+        together = max(1, _BLOCK // max(1, tensors[0].shape[1:].numel()))
+    return zip(*(torch.split(t, together) for t in tensors), strict=True)
 
 
 def weighted_sum(weights: Tensor, activation: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
-from saliscope.methods.base import Captured, Evidence
+from saliscope.methods.base import Captured, Evidence, tiles
 
 __all__ = ["HiResCAM", "LayerCAM"]
 
@@ -35,7 +36,12 @@ class LayerCAM(Captured):
     relu: bool = True
 
     def signed_map(self, evidence: Evidence) -> Tensor:
-        return (evidence.positive * evidence.a).sum(1)
+        a, g = evidence.a, evidence.g
+        made = a.new_empty(a[:, 0].shape)
+        for images, rows in tiles(a):
+            positive = g[images, :, rows].relu()
+            torch.sum(positive.mul_(a[images, :, rows]), 1, out=made[images, rows])
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,4 +68,4 @@ class HiResCAM(Captured):
     relu: bool = False
 
     def signed_map(self, evidence: Evidence) -> Tensor:
-        return evidence.product.sum(1)
+        return evidence.by_cell

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from saliscope.errors import MethodError
-from saliscope.methods.base import Captured, Evidence, weighted_sum
+from saliscope.methods.base import Captured, Evidence, tiles
 
 __all__ = ["FEM"]
+
+_NARROW = 0.01  # of a channel's mean square: below, the variance is not told from its difference to the squared mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +43,34 @@ class FEM(Captured):
             raise MethodError(f"fem:k is a number of standard deviations, 0 or more; got {self.k}")
 
     def signed_map(self, evidence: Evidence) -> Tensor:
-        mean = evidence.total / evidence.a[0, 0].numel()
-        above = evidence.a - mean[..., None, None]
-        spread = above.square().mean((2, 3)).sqrt()
+        a = evidence.a
+        mean = evidence.total / a[0, 0].numel()
+        spread = _spread(a, mean)
         # The mean of equal numbers may differ from them in the last place.
         flat = spread <= 4 * torch.finfo(torch.float32).eps * mean.abs()
-        level = (self.k * spread).masked_fill(flat, float("inf"))[..., None, None]
-        return weighted_sum(mean, above.gt_(level))
+        level = (mean + self.k * spread).masked_fill(flat, float("inf"))[..., None, None]
+        made = a.new_empty(a[:, 0].shape)
+        for images, rows in tiles(a):
+            some = a[images, :, rows]
+            above = torch.gt(some, level[images], out=torch.empty_like(some))
+            cells = torch.bmm(mean[images][:, None], above.flatten(2))
+            made[images, rows] = cells.view(made[images, rows].shape)
+        return made
+
+
+def _spread(a: Tensor, mean: Tensor) -> Tensor:
+    """The standard deviation (B, C) of each channel over its cells.
+
+    From the mean of the squares, in one pass; that loses the digits the two have in common, so channels whose spread is
+    far below their mean are looked at once more.
+    """
+    squares = torch.zeros_like(mean)
+    for images, rows in tiles(a):
+        squares[images] += a[images, :, rows].square().sum((2, 3))
+    squares /= a[0, 0].numel()
+    variance = squares - mean.square()
+    narrow = variance < _NARROW * squares
+    if bool(narrow.any()):
+        rest = a[narrow] - mean[narrow][:, None, None]
+        variance[narrow] = rest.square_().mean((1, 2))
+    return variance.sqrt()

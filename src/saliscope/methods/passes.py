@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -133,7 +134,7 @@ class _Maps:
             more, curvature = self.capture.curvature(scores, layers=bent, last=last)
             gradients |= more
         return {
-            n: Evidence(self.images, self.common[n].activation, g, None, curvature.get(n))
+            n: replace(self.common[n], gradient=g, curvature=curvature.get(n), seen=self.common[n])
             for n, g in gradients.items()
         }
 

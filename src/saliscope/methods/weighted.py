@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from saliscope.methods.base import Captured, Evidence, weighted_sum
+from saliscope.methods.base import Captured, Evidence, tiles, weighted_sum
 
 __all__ = ["GradCAMPlusPlus", "XGradCAM"]
 
@@ -44,14 +44,22 @@ class GradCAMPlusPlus(Captured):
     relu: bool = True
 
     def signed_map(self, evidence: Evidence) -> Tensor:
-        positive, total = evidence.positive, evidence.total[..., None, None]
-        denominator = (positive * total).add_(2)
-        if bool((total < 0).any()):  # rare, and more passes over the layer
-            terms = (positive * total).abs_().add_(2)
-            tiny = denominator.abs() <= 4 * torch.finfo(torch.float32).eps * terms
-            denominator.masked_fill_(tiny, float("inf"))
-        share = torch.div(positive, denominator, out=denominator)
-        return weighted_sum(share.sum((2, 3)), evidence.a)
+        g, total = evidence.g, evidence.total
+        shares = torch.zeros_like(total)
+        for images, rows in tiles(g):
+            shares[images] += _shares(g[images, :, rows], total[images])
+        return weighted_sum(shares, evidence.a)
+
+
+def _shares(gradient: Tensor, total: Tensor) -> Tensor:
+    """The sum (B, C) over the cells of alpha relu(g), from the sum of each channel's activation (B, C)."""
+    positive, total = gradient.relu(), total[..., None, None]
+    denominator = torch.addcmul(total.new_full((), 2), positive, total)
+    if bool((total < 0).any()):  # rare, and more passes over the layer
+        terms = (positive * total).abs_().add_(2)
+        tiny = denominator.abs() <= 4 * torch.finfo(torch.float32).eps * terms
+        denominator.masked_fill_(tiny, float("inf"))
+    return torch.div(positive, denominator, out=denominator).sum((2, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,5 +87,5 @@ class XGradCAM(Captured):
     def signed_map(self, evidence: Evidence) -> Tensor:
         total = evidence.total
         none = total.abs() <= 4 * torch.finfo(torch.float32).eps * evidence.size
-        alpha = evidence.product.sum((2, 3)) / total.masked_fill(none, 1.0)
+        alpha = evidence.by_channel / total.masked_fill(none, 1.0)
         return weighted_sum(alpha.masked_fill(none, 0.0), evidence.a)
