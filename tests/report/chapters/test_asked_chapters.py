@@ -50,7 +50,7 @@ def test_a_run_that_asked_nothing_has_none_of_these_chapters(make_run):
     assert made == [None] * 5
     assert Cue(old).warnings == []
     names = [t.name for t in scores_section(old).tables]
-    assert not any(n.startswith(("complexity", "twins")) for n in names)
+    assert [n for n in names if n.startswith(("complexity", "twins"))] == ["complexity-image", "complexity-map"]  # fmt: skip
 
 
 def test_chapters_stand_after_what_boxes_cannot_see(make_run):
@@ -142,13 +142,18 @@ def test_complexity_and_twins_are_grouped_among_all_scores(make_run):
     asked_runs.put_answers(run, {
         (s, m, p): draw.uniform(0.1, 0.4, 6)
         for s in ("cam", "edges")
-        for m, p in (("gini", "map"), ("gini", "image"), ("heat-area-50", "image"), ("twin-share", "contrast"), ("pointing-mask", "mask:evidence"))
+        for m, p in (("twin-share", "contrast"), ("pointing-mask", "mask:evidence"))
     })  # fmt: skip
     section = scores_section(evidence(run))
     names = [t.name for t in section.tables]
     assert names[names.index("mask-tag") + 1 :] == ["twins", "complexity-image", "complexity-map", "classification", "all-scores"]  # fmt: skip
-    assert [c.heading for c in table(section, "complexity-image").columns] == ["method", "Gini index", "area with half of the heat"]  # fmt: skip
-    assert [c.better for c in table(section, "complexity-image").columns[1:]] == ["higher", "lower"]
+    for grid in ("image", "map"):
+        columns = table(section, f"complexity-{grid}").columns
+        assert [c.heading for c in columns] == [
+            "method", "Gini index", "entropy", "normalised entropy", "effective area", "area with half of the heat",
+            "area with 90 % of the heat",
+        ]  # fmt: skip
+        assert [c.better for c in columns[1:]] == ["higher", *["lower"] * 5]
     assert "pointing in the mask" in [c.heading for c in table(section, "mask-evidence").columns]
     assert all(c.better is None for c in table(section, "mask-tag").columns if "enrichment" in c.key or "mass" in c.key)  # fmt: skip
 

@@ -143,7 +143,8 @@ def test_each_protocol_has_its_table(make_run):
     )
     section = scores_section(evidence(run))
     assert [t.name for t in section.tables] == [
-        "boxes-yang2025", "boxes-cam2016-threshold-0.3", "boxes-chosen", "heat-in-boxes", "mask-body", "classification", "all-scores",
+        "boxes-yang2025", "boxes-cam2016-threshold-0.3", "boxes-chosen", "heat-in-boxes", "mask-body", "complexity-image", "complexity-map",
+        "classification", "all-scores",
     ]  # fmt: skip
     assert [c.heading for c in table(section, "boxes-yang2025").columns] == [
         "method", "mean IoU", "mean IoU with the union of boxes", "GT-known localisation", "top-1 localisation error",

@@ -76,6 +76,7 @@ def test_every_asked_metric_is_judged_and_one_protocol_of_the_others(make_run):
         "faithfulness",
         "robustness",
         "place",
+        "complexity",
     ]
     assert mean_scores(evidence(run).grid, [], ["cam"]).shape == (0, 1)
 

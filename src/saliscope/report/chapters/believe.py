@@ -81,7 +81,10 @@ def _lead(evidence: Evidence, found: Sequence[Belief]) -> str:
 
 def which(found: Sequence[Belief]) -> str:
     """Which metrics prefer the map, and which do not, of `found` with the best first."""
-    judged = [one for one in found if not math.isnan(one.wins.low)]
+    # What reads the values alone cannot tell a map from the same one shuffled, and does not claim to.
+    judged = [
+        one for one in found if not math.isnan(one.wins.low) and one.metric.family != "complexity"
+    ]
     if not judged:
         return "So few images cannot say which metric does."
     best = judged[0]
@@ -174,7 +177,7 @@ def _table(evidence: Evidence, found: Sequence[Belief]) -> Table:
 
 def _note(evidence: Evidence, found: Sequence[Belief]) -> str:
     note = "Sorted by separation. “Barely” is below 70 %; steady is a noise of seeds below .1; agreement with the truth is from .7 on. "
-    note += "Sparseness and entropy are near .5 by construction, for a shuffled map holds the same values; on a map's own grid they are at it. "
+    note += "Sparseness and entropy are at .5 by construction: on its own grid, a shuffled map holds the same values. "
     if len(evidence.study.networks) < 2:
         note += "Noise of seeds takes two methods of the network or more. "
     elif any(one.metric.asked for one in found) and all(one.noise is None for one in found):

@@ -36,7 +36,7 @@ _FAMILIES: tuple[tuple[Family, frozenset[str]], ...] = (
     ("faithfulness", frozenset(FAITHFULNESS)),
     ("robustness", frozenset(ROBUSTNESS_METRICS)),
     ("known evidence", frozenset(EVIDENCE_METRICS)),
-    ("complexity", frozenset(COMPLEXITY_METRICS)),
+    ("complexity", frozenset({*COMPLEXITY_METRICS, "mean-heat"})),
 )
 _PLACE = ("iou", "enrichment", "energy", "pointing")
 _MASKED = ("relevance-mass", "pointing-mask", "relevance-rank", "pixel-ap")
@@ -83,7 +83,7 @@ def judged_metrics(study: Study, primary: Combo) -> list[Judged]:
             chosen |= dict.fromkeys(own[:1])
     mask = next((m for m in _MASKS if (TRUTH[0], m) in known), None)
     chosen |= {c: None for m in _MASKED if (c := (m, str(mask))) in known}
-    chosen |= {c: None for m in COMPLEXITY_METRICS if (c := (m, "image")) in known}
+    chosen |= {c: None for m in COMPLEXITY_METRICS if (c := (m, "map")) in known}
     found = [Judged(m, p, _family(m), (m, p) in asked) for m, p in chosen]
     order = [name for name, _ in _FAMILIES]
     return sorted(found, key=lambda j: order.index(j.family) if j.family in order else 2)
