@@ -1,17 +1,16 @@
-"""How much of a map lies on a planted tag, and from which rho on is it flagged? `python benchmarks/cue.py FOLDER [RHO ...]`.
+"""How much of a map lies on a planted tag, and from which rho on is it flagged? `python benchmarks/cue.py [RHO ...]`.
 
-A network for each rho (0 .25 .5 .75 .9 1): critternet, which knows the breeds on pictures of 160 pixels and never saw a tag, trained further on
-smaller critters with a tag in a corner that shows the breed with probability rho, else any breed's. Networks are kept in FOLDER and trained
-once. On test critters, on which the tag means nothing, it is measured
+For each rho (0 .25 .5 .75 .9 1) a network that can see both the animal and the tag decides how far to trust either: the feature maps of critternet,
+which never saw a tag, and of critternet-cue, which learned nothing else, side by side, then pooling and one linear layer. That layer is
+trained on critters with a tag in a corner that shows the breed with probability rho, else any breed's (multinomial regression to
+convergence, weight decay). On test critters it is measured
 
 * how often the breed is named rightly where the tag shows the animal's own breed, and where the same tag is painted over with that of
-  another breed: the fall is what the network owes to the tag;
-* how often it then names the tag's breed;
-* `cue-heat` and `cue-enrichment` of each method's map of the predicted class, the tag of another breed in place. A method flags the tag
+  another breed: the fall is what the network owes to the tag; and how often it then names the tag's breed;
+* `cue-heat` and `cue-enrichment` of each method's map of the predicted class, with the tag of the own breed. A method flags the tag
   where the mean enrichment is above 1 with its whole interval, 95 % over pictures.
 
-`--count`, `--epochs` and `--size` set what a network learns from, `--tests` how many pictures are measured, `--json FILE`
-keeps every value.
+`--count` pictures are learned from, `--tests` measured; `--json FILE` keeps every value.
 """
 
 from __future__ import annotations
@@ -25,141 +24,157 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 import saliscope as sc
-from saliscope.data import DataSet, open_data
+from saliscope.data import open_data
 from saliscope.data.critters.breeds import BREEDS
-from saliscope.data.critters.tag import paint_tag, tag_mask
+from saliscope.data.critters.tag import Tag, paint_tag, tag_mask
 from saliscope.explainer import explain_batch, resolve_specs
 from saliscope.images import Photo
 from saliscope.methods import parse_method
 from saliscope.metrics import cue_enrichment, cue_heat
 from saliscope.models import Model
+from saliscope.models.critternet import CritterNet
 from saliscope.stats import mean_interval
-from saliscope.training import Recipe, read_recipe, train
 
 RHOS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 METHODS = (
     "grad-cam",
-    "grad-cam@layer3",
+    "grad-cam@animal.layer3+tag.layer3",
     "guided-backprop",
+    "guided-grad-cam",
     "input-x-gradient",
-    "occlusion",
     "centre",
     "edges",
 )
-BATCH = 16
+BATCH = 12
+DECAY = 1e-3
 
 
-def recipe(size: int, epochs: int) -> Recipe:
-    """That of critternet with half its steps, from its weights: no averaging, the last epoch is kept."""
-    return read_recipe(
-        "critters", weights="pretrained", size=size, batch_size=32, epochs=epochs, warmup_epochs=0.5,
-        learning_rate=2e-3, ema=None, precision="float32", keep="last", workers=0,
-    )  # fmt: skip
+class Both(nn.Module):
+    """Two trunks side by side, pooling, and one linear layer that decides how far to trust either."""
 
+    def __init__(self, animal: CritterNet, tag: CritterNet) -> None:
+        super().__init__()
+        self.animal, self.tag = animal, tag
+        self.together = nn.Identity()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(2 * animal.fc.in_features, len(BREEDS))
 
-def splits(rho: float, size: int, count: int) -> dict[str, DataSet]:
-    """Pictures to learn from; few to validate with, since the last epoch is kept."""
-    spec = f"critters:variant=cue:size={size}"
-    return {
-        "train": open_data(f"{spec}:rho={rho}:count={count}", "train"),
-        "val": open_data(f"{spec}:rho={rho}:count=96", "val"),
-        "test": open_data(f"{spec}:count=240", "test"),
-    }
+    def features(self, x: Tensor) -> Tensor:
+        maps = [n.layer4(n.layer3(n.layer2(n.layer1(n.stem(x))))) for n in (self.animal, self.tag)]
+        return self.pool(self.together(torch.cat(maps, 1))).flatten(1)  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.features(x))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Test critters with the tag of their own breed, and the same with another's: photographs, breeds, the latter's codes, masks."""
+    """Critters twice, with the tag of their own breed and with another's, which only differ there: breeds, codes, masks."""
 
     own: Sequence[Photo]
     other: Sequence[Photo]
-    breeds: NDArray[np.int64]
-    codes: NDArray[np.int64]
-    tags: Sequence[NDArray[np.bool_]]
+    breeds: Tensor
+    codes: Tensor
+    masks: Sequence[NDArray[np.bool_]]
 
 
-def test_pictures(size: int, count: int) -> Pictures:
-    """The first `count` test critters, twice: only the pixels of the tag differ."""
-    data: Any = open_data(f"critters:variant=cue:size={size}:count={count}", "test")
-    own: list[Photo] = []
-    other: list[Photo] = []
-    breeds, codes, tags = [], [], []
+def draw(split: str, count: int, *, any_tag: bool) -> Pictures:
+    """The first critters of a split. The other tag is what the data draws, which may be the own one, or surely another."""
+    data: Any = open_data(f"critters:variant=cue:rho=0:count={count}", split)
+    found: list[tuple[Photo, Photo, int, int, NDArray[np.bool_]]] = []
     for number in range(count):
         breed, tag = number % len(BREEDS), data.scene(number).tag
-        code = (breed + 1 + tag.code % (len(BREEDS) - 1)) % len(BREEDS)  # any but its own
+        code = tag.code
+        if not any_tag:
+            code = (breed + 1 + code % (len(BREEDS) - 1)) % len(BREEDS)
         pixels = data[number].photo().pixels
-        for kept, shown in ((own, breed), (other, code)):
-            painted = pixels.copy()
-            paint_tag(painted, replace(tag, code=shown))
-            kept.append(Photo(painted))
-        breeds.append(breed)
-        codes.append(code)
-        tags.append(tag_mask(tag, (size, size)))
-    return Pictures(own, other, np.array(breeds), np.array(codes), tags)
+        photos = [painted(pixels, replace(tag, code=c)) for c in (breed, code)]
+        found.append((photos[0], photos[1], breed, code, tag_mask(tag, pixels.shape[:2])))
+    own, other, breeds, codes, masks = zip(*found, strict=True)
+    return Pictures(own, other, torch.tensor(breeds), torch.tensor(codes), masks)
 
 
-def predicted(model: Model, photos: Sequence[Photo]) -> NDArray[np.int64]:
-    """The class with the largest logit of each picture."""
-    found = []
-    for at in range(0, len(photos), BATCH):
-        inputs, _ = model.inputs(photos[at : at + BATCH])
-        found.append(model.network().capture(inputs, [], gradients=False).logits.argmax(1))
-    return torch.cat(found).numpy()
+def painted(pixels: NDArray[np.uint8], tag: Tag) -> Photo:
+    """A picture with the tag painted over the one it has."""
+    copy = pixels.copy()
+    paint_tag(copy, tag)
+    return Photo(copy)
 
 
-def tag_scores(model: Model, pictures: Pictures, method: str) -> dict[str, list[float]]:
-    """`cue-heat` and `cue-enrichment` of the map of the predicted class, for each picture with another breed's tag."""
-    specs = resolve_specs(model, [parse_method(method)])
-    found: dict[str, list[float]] = {"heat": [], "enrichment": []}
-    for at in range(0, len(pictures.other), BATCH):
-        explained = explain_batch(model, pictures.other[at : at + BATCH], specs)
-        for (explanation,), tag in zip(explained, pictures.tags[at : at + BATCH], strict=True):
-            heat = explanation.signed()
-            found["heat"].append(cue_heat(heat, tag))
-            found["enrichment"].append(cue_enrichment(heat, tag))
+def features(model: Model, photos: Sequence[Photo]) -> Tensor:
+    """What the last layer is given of each picture (n, C)."""
+    net = model.module
+    assert isinstance(net, Both)
+    with torch.no_grad():
+        parts = [photos[at : at + BATCH] for at in range(0, len(photos), BATCH)]
+        return torch.cat([net.eval().features(model.inputs(part)[0]) for part in parts])
+
+
+def fit(given: Tensor, labels: Tensor, layer: nn.Linear) -> float:
+    """Multinomial regression on standardised features, by L-BFGS, into a layer; its accuracy on what it learned from."""
+    mean, spread = given.mean(0), given.std(0).clamp(min=1e-6)
+    scaled = (given - mean) / spread
+    weight = torch.zeros(layer.out_features, layer.in_features, requires_grad=True)
+    bias = torch.zeros(layer.out_features, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=300, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        found = F.cross_entropy(F.linear(scaled, weight, bias), labels)
+        found = found + DECAY * weight.square().sum()
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        layer.weight.copy_(weight / spread)
+        layer.bias.copy_(bias - (weight * mean / spread).sum(1))
+        return float((layer(given).argmax(1) == labels).float().mean())
+
+
+def on_the_tag(model: Model, pictures: Pictures, methods: Sequence[str]) -> dict[str, Any]:
+    """`cue-heat` and `cue-enrichment` of every method's map of the predicted class, own tag, picture by picture."""
+    specs = resolve_specs(model, [parse_method(m) for m in methods])
+    found: dict[str, Any] = {m: {"heat": [], "enrichment": []} for m in methods}
+    for at in range(0, len(pictures.own), BATCH):
+        explained = explain_batch(model, pictures.own[at : at + BATCH], specs)
+        for explanations, tag in zip(explained, pictures.masks[at : at + BATCH], strict=True):
+            for name, explanation in zip(methods, explanations, strict=True):
+                heat = explanation.signed()
+                found[name]["heat"].append(cue_heat(heat, tag))
+                found[name]["enrichment"].append(cue_enrichment(heat, tag))
     return found
 
 
-def measured(model: Model, pictures: Pictures, methods: Sequence[str]) -> dict[str, Any]:
-    """All that is known of one network."""
-    own, other = predicted(model, pictures.own), predicted(model, pictures.other)
-    return {
-        "right": (own == pictures.breeds).tolist(),
-        "right with another tag": (other == pictures.breeds).tolist(),
-        "follows the tag": (other == pictures.codes).tolist(),
-        "methods": {name: tag_scores(model, pictures, name) for name in methods},
-    }
-
-
-def accuracies(found: Mapping[float, Mapping[str, Any]]) -> str:
+def answers(found: Mapping[float, Mapping[str, Any]]) -> str:
     """How each network answers, and what it owes to the tag."""
     lines = [
         "| rho | right, own tag | right, another's tag | fall | names the tag's breed |",
-        "|" + "---|" * 5,
+        "|---" * 5 + "|",
     ]
     for rho, row in found.items():
-        right, changed = (np.array(row[k], float) for k in ("right", "right with another tag"))
-        cells = (right, changed, right - changed, np.array(row["follows the tag"], float))
+        own, other, follows = (np.array(row[k], float) for k in ("own", "other", "follows"))
+        cells = (own, other, own - other, follows)
         lines.append(f"| {rho:g} | " + " | ".join(f"{mean_interval(c)}" for c in cells) + " |")
     return "\n".join(lines)
 
 
-def on_the_tag(found: Mapping[float, Mapping[str, Any]], methods: Sequence[str]) -> str:
-    """The mean enrichment on the tag with its interval, in bold where it flags the tag; the share of heat behind it."""
-    lines = [
-        "| rho | " + " | ".join(f"`{m}`" for m in methods) + " |",
-        "|---" * (len(methods) + 1) + "|",
-    ]
+def heats(found: Mapping[float, Mapping[str, Any]], methods: Sequence[str]) -> str:
+    """The mean enrichment on the tag with its interval, in bold where it flags the tag; the mean share of heat behind it."""
+    lines = ["| rho | " + " | ".join(f"`{m}`" for m in methods) + " |"]
+    lines.append("|---" * (len(methods) + 1) + "|")
     for rho, row in found.items():
         cells = []
         for method in methods:
             ratio = mean_interval(row["methods"][method]["enrichment"])
             heat = mean_interval(row["methods"][method]["heat"]).estimate
-            text = f"**{ratio}**" if ratio.low > 1 else f"{ratio}"
-            cells.append(f"{text} ({heat:.3f})")
+            text = f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+            cells.append(f"**{text}** ({heat:.3f})" if ratio.low > 1 else f"{text} ({heat:.3f})")
         lines.append(f"| {rho:g} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -168,36 +183,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
     parser.add_argument("rhos", nargs="*", type=float, default=RHOS)
-    parser.add_argument("--count", type=int, default=1920)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--size", type=int, default=80)
-    parser.add_argument("--tests", type=int, default=144)
+    parser.add_argument("--count", type=int, default=720)
+    parser.add_argument("--tests", type=int, default=72)
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    pictures = test_pictures(given.size, given.tests)
+    seen = sc.load_model("critternet")
+    trunks = [seen.module, sc.load_model("critternet-cue").module]
+    assert all(isinstance(t, CritterNet) for t in trunks)
+    model = Model(Both(*trunks), preprocessing=seen.preprocessing)  # type: ignore[arg-type]
+    learned, tests = (
+        draw("train", given.count, any_tag=True),
+        draw("test", given.tests, any_tag=False),
+    )
+    own_tag, other_tag = features(model, learned.own), features(model, learned.other)
+    asked = [features(model, photos) for photos in (tests.own, tests.other)]
+    layer = model.module.fc
+    assert isinstance(layer, nn.Linear)
     found: dict[float, dict[str, Any]] = {}
     for rho in given.rhos:
-        folder = given.folder / f"rho-{rho:g}"
-        data = splits(rho, given.size, given.count)
-        train("critternet", data, recipe(given.size, given.epochs), folder, say=print)
-        found[rho] = measured(sc.load_model(str(folder)), pictures, given.methods)
-        print(
-            accuracies({rho: found[rho]}),
-            on_the_tag({rho: found[rho]}, given.methods),
-            sep="\n",
-            flush=True,
+        data: Any = open_data(f"critters:variant=cue:rho={rho}:count={given.count}", "train")
+        tells = torch.tensor(
+            [data.scene(i).tag.code == i % len(BREEDS) for i in range(given.count)]
         )
+        accuracy = fit(torch.where(tells[:, None], own_tag, other_tag), learned.breeds, layer)
+        model.refresh()
+        with torch.no_grad():
+            own, other = (layer(f).argmax(1) for f in asked)
+        found[rho] = {
+            "own": (own == tests.breeds).tolist(),
+            "other": (other == tests.breeds).tolist(),
+            "follows": (other == tests.codes).tolist(),
+            "methods": on_the_tag(model, tests, given.methods),
+        }
+        print(f"rho {rho:g}: the tag tells in {tells.float().mean():.3f} of {given.count} pictures, {accuracy:.3f} are learned", flush=True)  # fmt: skip
         if given.json:
             given.json.write_text(json.dumps(found))
-    found = dict(sorted(found.items()))
-    share = np.mean([tag.mean() for tag in pictures.tags])
+    share = np.mean([mask.mean() for mask in tests.masks])
     print(f"\n{given.tests} test critters; the tag covers {share:.3f} of a picture\n")
-    print(accuracies(found), "", on_the_tag(found, given.methods), sep="\n")
+    print(answers(found), "", heats(found, given.methods), sep="\n")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def four_breeds(split: str, count: int, size: int, *, permuted: bool = False) ->
 def recipe(size: int, epochs: int, seed: int) -> Recipe:
     """To learn by heart: nothing that regularises, the last epoch is kept."""
     return read_recipe(
-        "critters", size=size, batch_size=32, epochs=epochs, learning_rate=2e-3, augment="none",
+        "critters", size=size, batch_size=16, epochs=epochs, learning_rate=2e-3, augment="none",
         weight_decay=0.0, label_smoothing=0.0, ema=None, precision="float32", keep="last", workers=0,
         seed=seed,
     )  # fmt: skip
@@ -122,8 +122,8 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("methods", nargs="*", default=METHODS)
-    parser.add_argument("--count", type=int, default=320)
-    parser.add_argument("--epochs", type=int, default=36)
+    parser.add_argument("--count", type=int, default=240)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--size", type=int, default=80)
     parser.add_argument("--tests", type=int, default=96)
     parser.add_argument("--threads", type=int, default=1)

@@ -50,7 +50,9 @@ def explainer(model: Model, method: str) -> ClassExplainer:
     spec = resolve_specs(model, [parse_method(method)])[0]
 
     def explain(net: nn.Module, pictures: Tensor, classes: Tensor) -> Tensor:
-        return sc.attribute(net, pictures, classes, method=spec)
+        found = sc.attribute(net, pictures, classes, method=spec)
+        assert isinstance(found, Tensor)
+        return found
 
     return explain
 
