@@ -124,6 +124,7 @@ GIVEN = {
     "infidelity": lambda r: (r.normal(size=9), r.normal(size=9)),
     "shift-consistency": lambda r: (explain, picture(r), (4, -5)),
     "random-logit": lambda r: (with_class, Small(), picture(r)),
+    "data-randomisation": lambda r: (with_class, Small(), Small(), picture(r)),
     "lasting": lambda r: (r.uniform(-1, 1, (4, 2, 3)), r.uniform(-1, 1, 3)),
     "alpha": lambda r: (average_ranks(whole(r, (int(r.integers(2, 5)), int(r.integers(1, 6))))),),
     "seed-noise": lambda r: (seeds_by_methods(r),),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saliscope.metrics.lasting import lasting
-from saliscope.metrics.randomisation import ClassExplainer, random_logit
+from saliscope.metrics.randomisation import ClassExplainer, data_randomisation, random_logit
 from saliscope.metrics.scores import OWN, Metric
 
 __all__ = ["SANITY_METRICS"]
@@ -29,6 +29,15 @@ def _another_class(
     explain: ClassExplainer, module: nn.Module, picture: Tensor, **options: Any
 ) -> float:
     found = random_logit(explain, module, picture[None], likenesses=("spearman-abs",), **options)
+    return float(found.values["spearman-abs"][0])
+
+
+def _learned_nonsense(
+    explain: ClassExplainer, trained: nn.Module, other: nn.Module, picture: Tensor, **options: Any
+) -> float:
+    found = data_randomisation(
+        explain, trained, other, picture[None], likenesses=("spearman-abs",), **options
+    )
     return float(found.values["spearman-abs"][0])
 
 
@@ -62,9 +71,23 @@ def _rows() -> tuple[Metric, ...]:
             picture="random-logit",
             of="image",
         ),
+        replace(
+            forgetting,
+            name="data-randomisation",
+            function=_learned_nonsense,
+            bounds=(-1.0, 1.0),
+            protocol="a network that learned permuted labels, ranks of |M|",
+            title="Likeness to the map of a network that learned nonsense",
+            formula="data-randomisation = ρ(|M(f)|, |M(f′)|),  f′ of the layers of f, trained on permuted labels",
+            paper="Adebayo et al. 2018, Sanity Checks for Saliency Maps, the data randomisation test",
+            cannot_show="whether the map is right; and two networks of other seeds that both learned the truth differ too, so compare with these",
+            undefined="either map is constant or not finite",
+            picture="",
+            of="image",
+        ),
     )
 
 
 SANITY_METRICS: Mapping[str, Metric] = MappingProxyType({row.name: row for row in _rows()})
-"""`lasting` takes the `values` and `chance` of one likeness of a `RandomisationCurve`, `random-logit` what `random_logit` does, for
-one picture (C, H, W)."""
+"""`lasting` takes the `values` and `chance` of one likeness of a `RandomisationCurve`, `random-logit` and `data-randomisation` what the
+functions of these names do, for one picture (C, H, W)."""
