@@ -242,3 +242,19 @@ def test_smoothing_goes_on_where_memory_runs_out(nets, batch, monkeypatch, caplo
     found = sc.attribute(net, batch, 1, layer="features.2", smooth=6)
     torch.testing.assert_close(found, usual)
     assert "memory ran out" in caplog.text
+
+
+def test_no_small_pass_is_left_over(nets, monkeypatch):
+    monkeypatch.setattr(Question, "at_once", lambda self: 64)
+    x = torch.randn(1, 3, 16, 16)
+    one = question(nets.gap(), x)
+    sizes = [len(v) for v, _ in one.answers(65, lambda v, s: x[s].expand(len(v), 1, 3, 16, 16))]
+    assert sizes == [33, 32]
+    drawn = []
+
+    def draw(rows, numbers):
+        drawn.append(len(rows))
+        return x[rows]
+
+    one.asked(torch.ones(1, 130, dtype=torch.bool), draw)
+    assert drawn == [44, 43, 43]

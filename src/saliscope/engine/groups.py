@@ -43,7 +43,7 @@ class Group:
 
         start = 0
         while start < whole.stop:
-            stop = min(start + self.room.limit, whole.stop)
+            stop = start + self.room.portion(whole.stop - start)
             yield slice(start, stop), self.room.ask(job, range(start, stop), slice(0, 1))[:, 0]
             start = stop
 

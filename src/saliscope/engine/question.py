@@ -89,7 +89,7 @@ class Question:
         with told(self.budget, self.method, count * batch) as tell:
             start = 0
             while start < count:
-                variants = range(start, min(start + max(1, room.limit // batch), count))
+                variants = range(start, start + room.portion(count - start, batch))
                 scores = room.ask(job, variants, slice(0, batch))
                 start = variants.stop
                 tell(start * batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 import torch
@@ -27,6 +28,18 @@ class Room:
     def __init__(self, limit: int, *, whole: bool = False) -> None:
         self.limit = limit
         self.whole = whole
+
+    def portion(self, left: int, each: int = 1) -> int:
+        """How many of `left` variants of `each` images go next: in as few passes as fit, all of about one size.
+
+        A last pass of what is left over would cost more an image than the others.
+
+        >>> Room(64).portion(65), Room(64).portion(32), Room(8).portion(10, each=3)
+        (33, 32, 2)
+        """
+        most = max(1, self.limit // each)
+        passes = math.ceil(left / most)
+        return math.ceil(left / passes)
 
     def ask(self, job: Job, variants: range, images: slice) -> Tensor:
         """Do a job in pieces that fit, and put them together: (v, b, ...).
