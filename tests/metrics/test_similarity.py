@@ -94,7 +94,7 @@ def test_ssim_and_hog_are_those_of_scikit_image():
     )
     assert ssim(one, other) == pytest.approx(theirs, abs=1e-10)
     theirs = feature.hog(one, 9, (16, 16), (3, 3), block_norm="L2-Hys")
-    assert hog_features(one) == pytest.approx(theirs, abs=1e-10)
+    assert hog_features(one) == pytest.approx(theirs, abs=1e-6)  # its histograms add up in float32
 
 
 def test_ssim_is_two_dimensional():
