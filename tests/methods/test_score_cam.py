@@ -138,7 +138,7 @@ def test_the_seed_decides_the_noise_of_ss_cam(nets, batch):
 
 def test_masks_stay_within_the_picture(nets, batch, monkeypatch):
     """A mask is from 0 to 1: IS-CAM's never grow beyond the picture, as those of torchcam do."""
-    from saliscope.methods import question
+    from saliscope.engine import question
 
     seen = []
     plain = question.Question._answer
