@@ -195,3 +195,13 @@ def test_all_at_once_are_those_one_by_one(part):
             for name, metric in COMPLEXITY_METRICS.items():
                 expected = metric(heat, part=part, seen=pixels)
                 assert found[name] == expected or (math.isnan(found[name]) and math.isnan(expected))
+
+
+def test_a_shuffled_map_has_the_same_to_the_bit():
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        heat = random.normal(size=(7, 9))
+        shuffled = random.permutation(heat.ravel()).reshape(9, 7)
+        assert complexity_scores(heat) == complexity_scores(shuffled)
+        for metric in COMPLEXITY_METRICS.values():
+            assert metric(heat) == metric(shuffled)

@@ -75,7 +75,7 @@ def entropy(
     NaN and `DataError` as in `gini`. Grids of different size have different maxima: compare `normalised_entropy`.
     """
     values = _heat(heat, part, seen)
-    return math.nan if values is None else _nats(values)
+    return math.nan if values is None else _nats(np.sort(values))
 
 
 def normalised_entropy(
@@ -88,7 +88,7 @@ def normalised_entropy(
     values = _heat(heat, part, seen)
     if values is None or len(values) < 2:
         return math.nan
-    return _nats(values) / math.log(len(values))
+    return _nats(np.sort(values)) / math.log(len(values))
 
 
 def effective_area(
@@ -102,7 +102,7 @@ def effective_area(
     The perplexity of the heat as an area: m equally hot cells of n and nothing elsewhere give m / n. NaN as in `gini`.
     """
     values = _heat(heat, part, seen)
-    return math.nan if values is None else min(math.exp(_nats(values)) / len(values), 1.0)
+    return math.nan if values is None else min(math.exp(_nats(np.sort(values))) / len(values), 1.0)
 
 
 def heat_area(
@@ -149,7 +149,7 @@ def complexity_scores(
     if values is None:
         return dict.fromkeys(COMPLEXITY_METRICS, math.nan)
     ascending = np.sort(values)
-    n, nats = len(values), _nats(values)
+    n, nats = len(values), _nats(ascending)
     return {
         "gini": _sparseness(ascending),
         "entropy": nats,
@@ -182,10 +182,11 @@ def _heat(
     return values / hottest if hottest > 0 else None
 
 
-def _nats(values: NDArray[np.float64]) -> float:
-    p = values[values > 0] / values.sum()
+def _nats(ascending: NDArray[np.float64]) -> float:
+    """The entropy of values in order: summed in the order of the cells, a shuffled map would have another in the last digit."""
+    p = ascending[ascending > 0] / ascending.sum()
     # Rounding must not leave the bounds, nor a single cell have -0.
-    return min(max(0.0, -float((p * np.log(p)).sum())), math.log(len(values)))
+    return min(max(0.0, -float((p * np.log(p)).sum())), math.log(len(ascending)))
 
 
 def _rows() -> tuple[Metric, ...]:
