@@ -266,25 +266,65 @@ def test_a_damaged_part_is_named_and_asked_anew(asked, world, data, model, tmp_p
         assert one.equals(other, null_equal=True)
 
 
-def test_more_questions_are_added_to_those_asked_and_other_settings_replace_them(
-    world, data, model, tmp_path
-):
+def metrics_of(folder):
+    return set(runs.open_run(folder).answers["metric"])
+
+
+def test_more_questions_are_added_to_those_asked(world, data, model, tmp_path, monkeypatch):
+    from saliscope.runs import ask_stage
+
     settings = settings_of(world, data, ask=("deletion",), limit=4)
     runs.evaluate(settings, tmp_path, model=model_of(model))
-    assert set(runs.open_run(tmp_path).answers["metric"]) == {"deletion"}
+    before = runs.open_run(tmp_path).answers
+    assert metrics_of(tmp_path) == {"deletion"}
+    asked, own = [], ask_stage.ask_part
+
+    def noting(asker, maps, inquiry, wanted):
+        asked.append((inquiry.name, wanted))
+        return own(asker, maps, inquiry, wanted)
+
+    monkeypatch.setattr(ask_stage, "ask_part", noting)
     runs.measure(tmp_path, model=model_of(model), ask=("average-drop",))
-    assert set(runs.open_run(tmp_path).answers["metric"]) == {"deletion", "average-drop"}
-    runs.measure(tmp_path, model=model_of(model), ask=("insertion", "average-drop"), ask_seeds=3)
+    runs.measure(tmp_path, model=model_of(model), ask=("insertion", "deletion", "average-drop"))
+    assert asked == [("kept", {"average-drop"}), ("curves", {"insertion"})]
+    assert metrics_of(tmp_path) == {"deletion", "average-drop", "insertion"}
     run = runs.open_run(tmp_path)
-    assert set(run.answers["metric"]) == {"insertion", "average-drop"}
-    seeds = run.answers.filter(metric="insertion")["seed"].unique().sort().to_list()
-    assert seeds == [0, 1, 2]
-    assert run.answers.filter(metric="average-drop")["seed"].unique().to_list() == [0]
+    assert run.answers.filter(metric="deletion").equals(before, null_equal=True)
+    assert {m for facts in run.record.asked.values() for m in facts["metrics"]} == metrics_of(
+        tmp_path
+    )
+    runs.measure(tmp_path, model=model_of(model), protocols=["cam2016"])
+    assert metrics_of(tmp_path) == {"deletion", "average-drop", "insertion"}
+
+
+def test_what_is_asked_in_another_way_replaces_its_own_answers_alone(world, data, model, tmp_path):
+    settings = settings_of(world, data, ask=("deletion", "insertion", "average-drop"), limit=4)
+    runs.evaluate(settings, tmp_path, model=model_of(model))
+    runs.measure(tmp_path, model=model_of(model), ask=("insertion",), ask_seeds=3)
+    run = runs.open_run(tmp_path)
+    assert metrics_of(tmp_path) == {"deletion", "insertion", "average-drop"}
+    seeds = {m: set(run.answers.filter(metric=m)["seed"]) for m in metrics_of(tmp_path)}
+    assert seeds == {"deletion": {0}, "insertion": {0, 1, 2}, "average-drop": {0}}
     rows = run.answers.filter(metric="insertion", spec=METHODS[0], index=run.answers["index"][0])
     mean = value(run, run.answers["index"][0], METHODS[0], "insertion", "saliscope")
     assert mean == pytest.approx(rows["value"].mean())
     assert rows["value"].n_unique() > 1  # a ReLU map ties, and each seed orders the ties otherwise
+    runs.measure(tmp_path, model=model_of(model), ask=("deletion", "insertion"), ask_seeds=2)
+    run = runs.open_run(tmp_path)
+    assert set(run.answers.filter(metric="insertion")["seed"]) == {0, 1}
     assert len(list((tmp_path / "costs").iterdir())) == 2  # those of other settings are gone
+
+
+def test_images_that_came_later_are_asked_by_the_same_words(world, data, model, tmp_path, watch):
+    asked = settings_of(world, data, ask=("average-drop",), limit=4)
+    runs.evaluate(asked, tmp_path, model=model_of(model))
+    told = watch()
+    more = settings_of(world, data, ask=(), limit=8)
+    runs.evaluate(more, tmp_path, model=model_of(model), watch=told)
+    assert any("images have no answers to what the network was asked" in said for said in told.said)
+    runs.evaluate(asked.model_copy(update={"limit": 8}), tmp_path, model=model_of(model))
+    run = runs.open_run(tmp_path)
+    assert set(run.answers["id"]) == set(run.images["id"])
 
 
 def test_the_network_has_to_be_the_one_of_the_maps(world, data, model, tmp_path):
@@ -339,6 +379,10 @@ def test_words_are_families_and_metrics(world, data):
         check_words(("deletoin",))
     with pytest.raises(OptionError, match=r'"gini" cannot be asked of a network'):
         inquiries_for(["gini"])
+    with pytest.raises(OptionError, match=r'"gini" needs no asking: the maps and the annotation'):
+        check_words(("gini",))
+    with pytest.raises(OptionError, match=r'"lasting" comes with "sanity": --ask sanity'):
+        check_words(("lasting",))
     with pytest.raises(OptionError, match=r"not all of it can be asked"):
         settings_of(world, data, ask=("nothing",))
     every = questions_of(settings_of(world, data, ask=("all",)))
@@ -403,6 +447,30 @@ def test_the_network_forgets_and_each_method_is_followed_once(
     assert_frame_equal(own.sort(order), expected.sort(order), abs_tol=1e-6)
     monkeypatch.setattr("saliscope.runs.answering.sanity_rows", None)
     runs.measure(tmp_path, model=model_of(model), ask=("sanity",), sanity_images=3)
+    monkeypatch.setattr("saliscope.runs.execution.same_subject", None)
+    runs.measure(tmp_path, protocols=["cam2016"])  # without the network
+    assert set(runs.open_run(tmp_path).sanity["spec"]) == set(run.methods)
+
+
+def test_sanity_follows_the_images_that_there_are(world, data, model, tmp_path):
+    settings = settings_of(world, data, ask=("sanity",), sanity_images=4, limit=2)
+    runs.evaluate(settings, tmp_path / "grown", model=model_of(model))
+    assert runs.open_run(tmp_path / "grown").sanity["id"].n_unique() == 2
+    whole = settings.model_copy(update={"limit": None})
+    runs.evaluate(whole, tmp_path / "grown", model=model_of(model))
+    runs.evaluate(whole, tmp_path / "whole", model=model_of(model))
+    for shard in ("1/2", "2/2"):
+        part = whole.model_copy(update={"shard": shard})
+        runs.evaluate(part, tmp_path / "sharded", model=model_of(model))
+    expected = runs.open_run(tmp_path / "whole").sanity
+    assert expected["id"].n_unique() == 4
+    for folder in ("grown", "sharded"):
+        found = runs.open_run(tmp_path / folder).sanity
+        assert_frame_equal(found, expected, abs_tol=1e-5)
+    assert (
+        expected.filter(likeness="hog")["value"].is_nan().all()
+    )  # pictures of 24 pixels are too small for it
+    assert expected.filter(likeness="spearman", stage=0)["value"].is_finite().any()
 
 
 def test_a_method_that_is_written_is_not_followed_again(world, data, model, tmp_path, monkeypatch):

@@ -44,8 +44,9 @@ def every_metric() -> Mapping[str, Metric]:
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of a name. Raises `OptionError` with the nearest for an unknown one."""
+    """The metric of a name, or of METRIC@PROTOCOL. Raises `OptionError` with the nearest for an unknown one."""
     known = every_metric()
+    name = name.partition("@")[0]
     if name not in known:
         raise OptionError(
             f'metric "{name}" is unknown; {nearest(name, known)}. `saliscope metrics` lists them all'

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -12,9 +14,23 @@ from saliscope.errors import OptionError
 from saliscope.metrics import INQUIRIES
 from saliscope.models import Model
 from saliscope.runs.ask_stage import asking
-from saliscope.runs.forgetting import sanity_maps, sanity_rows, sanity_samples, sanity_stages
+from saliscope.runs.forgetting import (
+    SanitySample,
+    sanity_maps,
+    sanity_rows,
+    sanity_samples,
+    sanity_stages,
+)
 from saliscope.runs.giving_out import Done
-from saliscope.runs.questions import asks_sanity, questions_of, sanity_key
+from saliscope.runs.questions import (
+    SANITY,
+    Asked,
+    asks_sanity,
+    questions_of,
+    replaced_by,
+    sanity_facts,
+    sanity_key,
+)
 from saliscope.runs.record import Record
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.store import SANITY_TABLE, Store, measured_name
@@ -28,12 +44,12 @@ _OF_SANITY = ("id", "index", "split", "status", "target", "rank", "is_truth")
 __all__ = ["ask_about", "asks_more", "check_evidence", "same_subject"]
 
 
-def asks_more(settings: RunSettings, store: Store) -> bool:
+def asks_more(settings: RunSettings, store: Store, record: Record) -> bool:
     """Whether something is asked that has no answer yet."""
-    return bool(settings.ask) and bool(
-        store.unasked([question.key for question in questions_of(settings)])
-        or asks_sanity(settings)
-    )
+    asked = questions_of(settings, record.asked)
+    if asked and store.unasked([question.key for question in asked]):
+        return True
+    return asks_sanity(settings) and bool(_sanity(settings, store, record).left)
 
 
 def same_subject(
@@ -71,58 +87,108 @@ def ask_about(
 ) -> None:  # fmt: skip
     """Ask what the settings say about all parts of maps, those of `own` alone in a shard; what has answers is left alone."""
     settings = subject.settings
-    keys = [question.key for question in questions_of(settings)]
-    mine = store.unasked(keys) if keys else []
+    asked = questions_of(settings, record.asked)
+    mine = store.unasked([question.key for question in asked]) if asked else []
     if settings.shard is not None:
         mine = [name for name in mine if name in own]
     if mine:
-        _ask_parts(subject, store, record, told, mine, named=named)
-    if asks_sanity(settings) and settings.slot[0] == 0:
-        keys.append(sanity_key(settings))
-        _randomise(subject, store, record, told)
-    if keys and not set(keys) <= set(record.asked):
-        record.take_answers(keys, settings.asking())
-        record.save(store.place)
-    if keys and not store.unasked([question.key for question in questions_of(settings)]):
-        store.forget_other_answers(record.asked)
+        _ask_parts(subject, store, record, told, mine, asked, named=named)
+    new = {question.key: question.facts for question in asked}
+    # Shards wait for the last of them: before that, which images come first is not known.
+    if asks_sanity(settings) and _is_explained(store, record):
+        sanity = _sanity(settings, store, record)
+        _randomise(subject, store, record, told, sanity)
+        new[sanity.key] = sanity.facts
+    if new and not store.unasked([question.key for question in asked]):
+        _take(store, record, new, settings)
+    _tell_of_unasked(store, record, told)
+
+
+def _take(
+    store: Store, record: Record, new: Mapping[str, Mapping[str, Any]], settings: RunSettings
+) -> None:
+    """Note whose answers count, and remove those that newer ones replace."""
+    gone = replaced_by(new, record.asked)
+    kept = {k: f for k, f in record.asked.items() if k not in new and k not in gone}
+    record.asked = {**{k: dict(f) for k, f in new.items()}, **kept}
+    record.ask = settings.asking()
+    record.save(store.place)
+    store.forget_answers(gone)
+
+
+def _tell_of_unasked(store: Store, record: Record, told: Watch) -> None:
+    """Images that came later have no answers to what was asked earlier, unless it is asked again."""
+    keys = [key for key in record.asked if not key.startswith(f"{SANITY}-")]
+    left = store.unasked(keys) if keys else []
+    if left:
+        told.say(
+            f"{store.images_in(left)} images have no answers to what the network was asked about the others; "
+            "the same --ask asks about them too"
+        )
+
+
+def _is_explained(store: Store, record: Record) -> bool:
+    progress = store.progress()
+    return all(len(progress.closed(s)) >= count for s, count in record.selected.items())
 
 
 def _ask_parts(
     subject: Subject, store: Store, record: Record, told: Watch, names: list[str],
-    *, named: tuple[bool, bool],
+    asked: Sequence[Asked], *, named: tuple[bool, bool],
 ) -> None:  # fmt: skip
     settings = subject.settings
     images = store.images_in(names)
     told.begin("ask", images, 0)
     workers = settings.workers or 1
     tell = getattr(told, "asking", None)
-    work = asking(subject, store, names, workers=workers, named=named, tell=tell)
+    work = asking(subject, store, names, asked, workers=workers, named=named, tell=tell)
     with Working(record, store, "ask", settings, workers) as session, closing(work) as done:
         for each in done:
             session.add(each, told)
         session.settle(Done(images, 0), told)
 
 
-def _randomise(subject: Subject, store: Store, record: Record, told: Watch) -> None:
-    """Follow the maps of each method while the network forgets; a method that is written is done."""
-    settings, key = subject.settings, sanity_key(subject.settings)
-    parts = {
-        name: measured_name(f"part-{place:03d}", key) for place, name in enumerate(subject.names)
-    }
-    left = [name for name in subject.names if not store.holds(SANITY_TABLE, parts[name])]
-    if not left:
-        return
+@dataclass(frozen=True)
+class _Sanity:
+    """Which images the sanity checks follow, where each method's rows are kept, and the methods that are `left`."""
+
+    samples: Sequence[SanitySample]
+    facts: dict[str, Any]
+    parts: Mapping[str, str]
+    left: Sequence[str]
+
+    @property
+    def key(self) -> str:
+        return sanity_key(self.facts)
+
+
+def _sanity(settings: RunSettings, store: Store, record: Record) -> _Sanity:
     maps = store.table("maps", columns=_OF_SANITY).filter(pl.col("split") == settings.split)
     samples = sanity_samples(maps, settings.sanity_images)
-    told.begin("randomise", len(samples) * len(parts), len(samples) * (len(parts) - len(left)))
+    facts = sanity_facts([(s.split, s.id, s.target) for s in samples])
+    names = list(record.resolved["methods"])
+    parts = {n: measured_name(f"part-{i:03d}", sanity_key(facts)) for i, n in enumerate(names)}
+    left = [name for name in names if not store.holds(SANITY_TABLE, parts[name])]
+    return _Sanity(samples, facts, parts, left)
+
+
+def _randomise(
+    subject: Subject, store: Store, record: Record, told: Watch, sanity: _Sanity
+) -> None:
+    """Follow the maps of each method while the network forgets; a method that is written is done."""
+    count, settings = len(sanity.samples), subject.settings
+    if not sanity.left:
+        return
+    whole = count * len(sanity.parts)
+    told.begin("randomise", whole, whole - count * len(sanity.left))
     specs = dict(zip(subject.names, subject.specs, strict=True))
     stages = sanity_stages(subject.model)
     with Working(record, store, "randomise", settings, 1) as session:
-        for name in left:
-            tell = _telling(told, name, sanity_maps(len(samples), len(stages)))
-            rows = sanity_rows(subject, name, specs[name], samples, stages=stages, tell=tell)
-            store.write(SANITY_TABLE, parts[name], to_bytes(rows))
-            session.add(Done(len(samples), 0), told)
+        for name in sanity.left:
+            tell = _telling(told, name, sanity_maps(count, len(stages)))
+            rows = sanity_rows(subject, name, specs[name], sanity.samples, stages=stages, tell=tell)
+            store.write(SANITY_TABLE, sanity.parts[name], to_bytes(rows))
+            session.add(Done(count, 0), told)
 
 
 def _telling(told: Watch, name: str, total: int) -> Callable[[int], object]:

@@ -14,7 +14,7 @@ from saliscope.runs.explain_stage import own_share
 from saliscope.runs.giving_out import Done, give_out
 from saliscope.runs.local import Dead, Work
 from saliscope.runs.place import open_place
-from saliscope.runs.questions import Asked, questions_of
+from saliscope.runs.questions import Asked
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.store import Store
 from saliscope.runs.subject import Subject, open_subject
@@ -23,8 +23,8 @@ __all__ = ["asking"]
 
 
 def asking(
-    subject: Subject, store: Store, names: Sequence[str], *, workers: int | None,
-    named: tuple[bool, bool], tell: Tell | None = None,
+    subject: Subject, store: Store, names: Sequence[str], asked: Sequence[Asked], *,
+    workers: int | None, named: tuple[bool, bool], tell: Tell | None = None,
 ) -> Generator[Done, None, None]:  # fmt: skip
     """Ask about parts of maps and write what was answered, inquiry by inquiry; what is written is not asked again.
 
@@ -35,11 +35,11 @@ def asking(
     data = None if named[1] else subject.data
     found = give_out(
         settings,
-        _asks(subject, store, tell),
-        partial(_asker, settings, model, data, address, workers or 1),
+        _asks(subject, store, asked, tell),
+        partial(_asker, settings, model, data, address, asked, workers or 1),
         names,
         workers=workers or 1,
-        there=partial(_is_there, address, questions_of(settings)),
+        there=partial(_is_there, address, asked),
         split=lambda name: [name],
         gpu=subject.model.device.type == "cuda",
     )
@@ -51,9 +51,10 @@ def asking(
         yield each
 
 
-def _asks(subject: Subject, store: Store, tell: Tell | None = None) -> Work[str, Done]:
+def _asks(
+    subject: Subject, store: Store, asked: Sequence[Asked], tell: Tell | None = None
+) -> Work[str, Done]:
     settings = subject.settings
-    asked = questions_of(settings)
     budget = make_budget(settings.memory, tell)
 
     def work(names: Iterator[str]) -> Iterator[Done]:
@@ -72,11 +73,11 @@ def _asks(subject: Subject, store: Store, tell: Tell | None = None) -> Work[str,
 
 def _asker(
     settings: RunSettings, model: Model | None, data: Mapping[str, DataSet] | None,
-    address: str, workers: int, number: int,
+    address: str, asked: Sequence[Asked], workers: int, number: int,
 ) -> Work[str, Done]:  # fmt: skip
     """What a process of several does: its own copy of the network."""
     own = own_share(settings, workers, number)
-    return _asks(open_subject(own, model, data), Store(open_place(address)))
+    return _asks(open_subject(own, model, data), Store(open_place(address)), asked)
 
 
 def _is_there(address: str, asked: Sequence[Asked], name: str) -> bool:

@@ -69,9 +69,16 @@ def ask_part(
             f'"{lost[0].first["id"]}" and the {len(lost) - 1} photographs beside it cannot be read any more; give the folder of the '
             "data with --root"
         )
+    tables["costs"] = _summed(tables["costs"])
     tables["answers"] += list(_undefined(asker.subject, lost, tables["answers"]))
     schemas = {"answers": ANSWERS, "removal": REMOVAL, "costs": COSTS}
     return {name: to_bytes(frame_of(rows, schemas[name])) for name, rows in tables.items()}
+
+
+def _summed(costs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for the part."""
+    sums = {k: sum(row[k] for row in costs) for k in ("images", "maps", "pictures", "seconds")}
+    return [{**costs[0], **sums}] if costs else []
 
 
 def _cells(subject: Subject, maps: pl.DataFrame) -> Iterator[_Cell]:

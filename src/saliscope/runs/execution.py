@@ -140,7 +140,7 @@ def measure(
         parts = dict(data) if data is not None else _opened(own)
         check_splits(own, parts)
         _measure(own, parts, store, record, told, named=data is None)
-        if asks_more(own, store):
+        if asks_more(own, store, record):
             subject = same_subject(own, record, model, parts)
             check_evidence(subject)
             ask_about(subject, store, record, told, named=(model is None, data is None))

@@ -50,6 +50,7 @@ ANOTHER_CLASS, ANOTHER_PICTURE = "another class", "another picture"
 """Names of stages that are none: of stage 1 of "random-logit", and of stage -1, chance."""
 
 _MOST_STAGES = 8
+_HOG_PIXELS = 48
 _BROKEN = (SaliscopeError, RuntimeError, ArithmeticError, MemoryError)
 
 
@@ -255,7 +256,7 @@ def _answers(how: Forgetting, explainer: _Explainer, read: Sequence[_Read], batc
         classes = torch.tensor([s.target for s, _ in read], device=pictures.device)
         base = _base(asked.subject.model)
         given: dict[str, Any] = {
-            "classes": classes, "likenesses": LIKENESSES, "batch_size": batch, "read": logits_of,
+            "classes": classes, "likenesses": _fitting(pictures), "batch_size": batch, "read": logits_of,
         }  # fmt: skip
         try:
             if how != "random-logit":
@@ -263,13 +264,13 @@ def _answers(how: Forgetting, explainer: _Explainer, read: Sequence[_Read], batc
                     explainer, base, pictures.to(_dtype(base)), order=asked.order,
                     seeds=asked.seeds, how=how, **given,
                 )  # fmt: skip
-                return _Answers(0, curve.stages, curve.values, curve.chance)
+                return _Answers(0, curve.stages, _filled(curve.values), _filled(curve.chance))
             others = [
                 random_logit(explainer, base, pictures.to(_dtype(base)), seed=seed, **given)
                 for seed in asked.seeds
             ]
-            stacked = {k: np.stack([o.values[k] for o in others])[None] for k in LIKENESSES}
-            return _Answers(1, (ANOTHER_CLASS,), stacked, {})
+            stacked = {k: np.stack([o.values[k] for o in others])[None] for k in others[0].values}
+            return _Answers(1, (ANOTHER_CLASS,), _filled(stacked), {})
         except _BROKEN as err:
             explainer.fail(err)
     stages = ("original", *(stage.name for stage in asked.order))
@@ -280,6 +281,18 @@ def _answers(how: Forgetting, explainer: _Explainer, read: Sequence[_Read], batc
     nothing = np.full((len(stages), len(asked.seeds), count), math.nan)
     chance = dict.fromkeys(LIKENESSES, np.full(count, math.nan))
     return _Answers(0, stages, dict.fromkeys(LIKENESSES, nothing), chance)
+
+
+def _fitting(pictures: Tensor) -> tuple[Likeness, ...]:
+    """The likenesses that pictures of this size have: HOG compares blocks of 3 x 3 cells of 16 pixels."""
+    small = min(pictures.shape[-2:]) < _HOG_PIXELS
+    return tuple(kind for kind in LIKENESSES if not (small and kind == "hog"))
+
+
+def _filled(values: Mapping[Likeness, NDArray[np.float64]]) -> dict[Likeness, NDArray[np.float64]]:
+    """All likenesses, NaN those that are left out."""
+    nothing = np.full_like(next(iter(values.values())), math.nan)
+    return {kind: values.get(kind, nothing) for kind in LIKENESSES}
 
 
 def _rows(

@@ -50,8 +50,8 @@ class Record:
 
     `explain` are the settings that decide the maps, `resolved` what they came to: layers, preprocessing, the hash of the
     weights, the fingerprints of the data; `hash` is that of both. `measure` are the settings of the scores, `measured` their
-    hash, empty before there are any. `ask` are the settings of what the network was asked about the maps, `asked` names its
-    questions. `declared` was said before the first map was made. `selected` counts the samples of
+    hash, empty before there are any. `ask` are the settings of what the network was asked about the maps last, `asked` says by key what each question
+    was about, the newest first. `declared` was said before the first map was made. `selected` counts the samples of
     each split that the run is of, `available` those that there are. `root` is where the data lay last.
     """
 
@@ -62,7 +62,7 @@ class Record:
     hash: str = ""
     measured: str = ""
     ask: dict[str, Any] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     started: str = ""
     ended: str | None = None
@@ -93,12 +93,6 @@ class Record:
                 self.measured, self.measure = there.measured, there.measure
             if not self.asked:
                 self.asked, self.ask = there.asked, there.ask
-
-    def take_answers(self, keys: Sequence[str], settings: Mapping[str, Any]) -> None:
-        """Note whose answers count: those of the questions `keys`, beside those of other questions asked earlier."""
-        kinds = {key.rpartition("-")[0] for key in keys}
-        kept = [key for key in self.asked if key.rpartition("-")[0] not in kinds]
-        self.asked, self.ask = [*kept, *keys], dict(settings)
 
     def begin(self, session: Session) -> Session:
         """Note that work begins; the last twenty sessions of each shard are kept."""

@@ -21,7 +21,7 @@ from saliscope.runs.place import open_place
 from saliscope.runs.record import Record, read_record
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.splits import open_splits
-from saliscope.runs.store import Store
+from saliscope.runs.store import Store, once
 from saliscope.runs.tables import SCORES, TABLES
 
 if TYPE_CHECKING:
@@ -206,8 +206,10 @@ class Run:
         return [_explanation(row, photo, self.record.resolved["model"]) for row in rows.to_dicts()]
 
     def _asked(self, table: str) -> pl.DataFrame:
+        """The answers to all questions; where two hold the same metric, the newer one's."""
         frames = [self._store.table(table, key) for key in self.record.asked]
-        return pl.concat([pl.DataFrame(schema=TABLES[table]), *frames])
+        rows = pl.concat([pl.DataFrame(schema=TABLES[table]), *frames])
+        return rows if table == "costs" else once(rows, table)
 
     def _measured(self, table: str) -> pl.DataFrame:
         return self._store.table(table, self.record.measured)

@@ -11,7 +11,7 @@ import polars as pl
 from saliscope.runs.place import Place
 from saliscope.runs.tables import KEY, TABLES, from_bytes, to_bytes
 
-__all__ = ["ASKED", "MEASURED", "Progress", "Store", "measured_name"]
+__all__ = ["ASKED", "MEASURED", "SANITY_TABLE", "Progress", "Store", "measured_name", "once"]
 
 MEASURED = ("boxes", "curves", "pixels", "images", "scores")
 """The tables of the measure stage."""
@@ -90,7 +90,7 @@ class Store:
     def failures(self) -> pl.DataFrame:
         """The samples that failed: split, index, id, message, in the order of the data."""
         columns = ("split", "index", "id", "status", "message")
-        rows = _once(self.table("maps", columns=columns), "images")
+        rows = once(self.table("maps", columns=columns), "images")
         failed = rows.filter(pl.col("status") == "failed")
         return failed.select("split", "index", "id", "message").sort("split", "index")
 
@@ -138,13 +138,10 @@ class Store:
                 elif count:
                     self.write(table, name, to_bytes(self.read(table, name).filter(~stale)))
 
-    def forget_other_answers(self, keys: Collection[str]) -> None:
-        """Remove what the questions of `keys` (QUESTION-HASH) answered under other settings."""
-        kinds = {key.rpartition("-")[0] for key in keys}
+    def forget_answers(self, keys: Collection[str]) -> None:
+        """Remove what the questions of these keys answered."""
         for table in (*ASKED, SANITY_TABLE):
-            names = self.parts(table)
-            own = {name: name.rpartition(".")[2] for name in names}
-            old = [n for n, k in own.items() if k not in keys and k.rpartition("-")[0] in kinds]
+            old = [name for name in self.parts(table) if name.rpartition(".")[2] in keys]
             self.place.remove([f"{table}/{name}.parquet" for name in old])
 
     def forget_other_scores(self, key: str) -> int:
@@ -170,7 +167,7 @@ class Store:
         rows = pl.concat(frames)
         order = [c for c in ("split", "index") if c in rows.columns]
         rows = rows.sort(order, maintain_order=True) if order else rows
-        return _once(rows, table) if columns is None else rows
+        return once(rows, table) if columns is None else rows
 
     def _parts(
         self, table: str, names: Iterable[str], columns: Sequence[str] | None
@@ -188,7 +185,7 @@ def measured_name(name: str, key: str) -> str:
     return f"{name}.{key}"
 
 
-def _once(rows: pl.DataFrame, table: str) -> pl.DataFrame:
+def once(rows: pl.DataFrame, table: str) -> pl.DataFrame:
     """Each row once, should two processes have written it; a sample that failed and then did not is no failure."""
     extra = {
         "scores": ["metric", "protocol"],

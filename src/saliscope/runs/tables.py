@@ -129,7 +129,7 @@ COSTS: dict[str, Any] = {
     "pictures": pl.Int64,
     "seconds": pl.Float64,
 }
-"""What a question took: one row a batch, `index` its first image; `pictures` went through the network for its `maps` together."""
+"""What a question took: one row a part, `index` its first image; `pictures` went through the network for its `maps` together."""
 
 SANITY: dict[str, Any] = {
     "id": pl.String,

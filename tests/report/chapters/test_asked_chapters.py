@@ -268,7 +268,7 @@ def test_the_lead_answers_for_this_data_set(make_run):
     assert section.lead.startswith(
         "A metric is worth believing if it prefers a good map to the same map shuffled: here those of cam, on 10 images. Deletion"
     )
-    assert "ADCC" in section.lead.partition("Not to be believed on these images: ")[2]
+    assert "ADCC" in section.lead.partition("Not told apart from a coin on these images: ")[2]
     assert row(section, "believe", score="deletion")["wins"] == 1.0
     assert row(section, "believe", score="ADCC")["verdict"] == "cannot tell: 50 %"
     rows = table(section, "believe").rows
@@ -283,7 +283,7 @@ def test_too_few_images_give_no_answer(make_run):
 
 def test_the_answer_names_the_best_where_none_is_sure():
     some = [belief(0.8, 0.7, 0.9), belief(0.5, 0.4, 0.6, metric="insertion")]
-    assert which(some) == "None does so in 90 % of them; the best is deletion (80 %). Not to be believed on these images: insertion."  # fmt: skip
+    assert which(some) == "None does so in 90 % of them; the best is deletion (80 %). Not told apart from a coin on these images: insertion."  # fmt: skip
 
 
 def test_the_answer_says_what_is_closest_to_the_truth():

@@ -97,7 +97,7 @@ def which(found: Sequence[Belief]) -> str:
     else:
         said = f"None does so in 90 % of them; the best is {best.metric.name} ({100 * best.wins.estimate:.0f} %)."
     lost = [one for one in judged if one.wins.low <= 0.5]
-    return f"{said} Not to be believed on these images: {_several(lost)}." if lost else said
+    return f"{said} Not told apart from a coin on these images: {_several(lost)}." if lost else said
 
 
 def _several(some: Sequence[Belief]) -> str:
