@@ -33,7 +33,7 @@ TRUTH: Combo = ("relevance-mass", "mask:evidence")
 """The known truth of generated critters: how much of the heat lies on what makes the breed."""
 
 _FAMILIES: tuple[tuple[Family, frozenset[str]], ...] = (
-    ("faithfulness", frozenset(FAITHFULNESS)),
+    ("faithfulness", frozenset(FAITHFULNESS) - {"mean-heat"}),
     ("robustness", frozenset(ROBUSTNESS_METRICS)),
     ("known evidence", frozenset(EVIDENCE_METRICS)),
     ("complexity", frozenset({*COMPLEXITY_METRICS, "mean-heat"})),
