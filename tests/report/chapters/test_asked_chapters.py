@@ -140,7 +140,7 @@ def test_complexity_and_twins_are_grouped_among_all_scores(make_run):
     run = make_run(n=6, masks=("evidence", "tag"))
     draw = np.random.default_rng(0)
     asked_runs.put_answers(run, {
-        (s, m, p): draw.uniform(0.1, 0.4, 6)
+        (s, m, p): draw.uniform(0.1, 0.4, 6).round(2 * (m == "twin-share"))
         for s in ("cam", "edges")
         for m, p in (("twin-share", "contrast"), ("pointing-mask", "mask:evidence"))
     })  # fmt: skip

@@ -6,6 +6,7 @@ from saliscope.metrics import METRICS, every_metric
 from saliscope.metrics.faithfulness import FAITHFULNESS
 from saliscope.report.study.asked import asked_combos, costs_of, removal_of, seed_scores
 from saliscope.report.study.endpoint import better_of, bounds_of, heading_of, marked_better
+from saliscope.report.study.grid import grid_of
 from saliscope.report.study.metric_facts import metric_note
 from saliscope.report.study.together import study_of
 
@@ -117,3 +118,14 @@ def test_shuffled_maps_stand_among_what_knows_no_network(make_run):
     assert [m.name for m in study.trivial] == ["random", "centre", "edges", "shuffled", "full-image box", "centred box"]  # fmt: skip
     assert "shuffled" in study.values("iou", "yang2025")
     assert heading_of("road-morf") == "ROAD from the hottest"
+
+
+def test_a_share_that_is_0_everywhere_is_no_proportion(make_run):
+    run = make_run(n=6)
+    nothing = {(CAM, "gain", "weighted"): [0] * 6, (CAM, "increase", "weighted"): [0] * 6}
+    asked_runs.put_answers(run, nothing)
+    study = study_of([run], replicates=100)
+    grid = grid_of(study, study.networks[0])
+    gain, rises = (grid.get(m, "weighted", CAM).estimate for m in ("gain", "increase"))
+    assert (gain.low, gain.high) == (0.0, 0.0)
+    assert rises.high > 0.3  # Wilson's, of 0 of 6

@@ -14,6 +14,8 @@ BOX_METRICS = ("iou", "union-iou", "gt-known", "no-box")
 """What is counted of a box alone."""
 
 _MAXIMISED = ("max-box-acc", "max-box-acc-v2")
+_COUNTED = ("no-box", "top-1", "top-5", "increase", "win", "pointing-mask")
+"""Scores that are 0 or 1 by definition, beside those that `ENDPOINTS` knows."""
 
 _HEADINGS = {
     "iou": "mean IoU",
@@ -96,11 +98,18 @@ def bounds_of(metric: str) -> tuple[float, float]:
     return (0.0, 1.0) if row is None else row.bounds
 
 
+def _kind_of(metric: str) -> Literal["auto", "mean", "proportion"]:
+    """How a score is counted: by its definition, for a share that happens to be 0 on every image is no proportion."""
+    if metric in _COUNTED:
+        return "proportion"
+    return "mean" if metric in every_metric() else "auto"
+
+
 def endpoint_of(
     metric: str, protocol: str, *, margin: float | None = None, primary: bool = False
 ) -> Endpoint:
     """The endpoint of a metric by a protocol; `margin` takes the place of the metric's own."""
-    known = _KNOWN.get(metric, Endpoint(metric))
+    known = _KNOWN.get(metric, Endpoint(metric, kind=_kind_of(metric)))
     named = heading_of(metric, "" if protocol == "boxes" else protocol)
     limit = known.margin if margin is None else margin
     return replace(known, name=named, better=better_of(metric), primary=primary, margin=limit)
