@@ -277,7 +277,7 @@ def test_metrics_of_one_family(run):
     named = [
         m["name"] for m in strict(run("metrics", "--family", "sanity", "--json", net=False).out)
     ]
-    assert named == ["lasting", "random-logit"]
+    assert named == ["lasting", "random-logit", "data-randomisation"]
     done = run("metrics", "--family", "evidence", net=False)
     assert "\ntwin-share " in done.out
     assert "\niou " not in done.out
