@@ -18,7 +18,7 @@ from saliscope.errors import DataError, SaliscopeError
 from saliscope.frames import Frame
 from saliscope.methods import MethodSpec, layers_of, map_batch
 from saliscope.metrics import Answered, Inquiry, Panel, Twin, to_size
-from saliscope.runs.measuring import SHUFFLED, sample_of, shuffled_map
+from saliscope.runs.measuring import SHUFFLED, grid_of, sample_of, shuffled_map
 from saliscope.runs.subject import Subject
 from saliscope.runs.tables import ANSWERS, COSTS, KEY, REMOVAL, frame_of, to_bytes
 
@@ -216,14 +216,10 @@ def _heat(subject: Subject, cell: _Cell, name: str, images: Tensor) -> Tensor:
     row = cell.rows.get(name)
     if row is None:
         row = cell.rows.get(subject.reference, cell.first)
-        grid = shuffled_map(_grid(row), row["id"])
+        grid = shuffled_map(grid_of(row), row["id"])
     else:
-        grid = _grid(row)
+        grid = grid_of(row)
     return to_size(torch.from_numpy(grid).to(images.device), images)
-
-
-def _grid(row: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    return np.array(row["map"], np.float32).reshape(row["height"], row["width"])
 
 
 def _twin(subject: Subject, cells: Sequence[_Cell]) -> Twin | None:

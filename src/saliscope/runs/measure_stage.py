@@ -1,4 +1,4 @@
-"""The measure stage, given out. No network is asked, so its processes start without torch."""
+"""The measure stage, given out. No network is asked."""
 
 from __future__ import annotations
 

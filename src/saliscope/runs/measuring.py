@@ -39,6 +39,7 @@ __all__ = [
     "SIDES",
     "TRIVIAL",
     "check_wsol",
+    "grid_of",
     "measure_part",
     "measures_of",
     "sample_of",
@@ -185,8 +186,12 @@ def _references(rows: Sequence[dict[str, Any]], reference: str | None) -> Iterat
 
 
 def _shuffled(row: Mapping[str, Any]) -> Heat:
-    grid = np.array(row["map"], np.float32).reshape(row["height"], row["width"])
-    return _heat({**row, "map": shuffled_map(grid, row["id"])})
+    return _heat({**row, "map": shuffled_map(grid_of(row), row["id"])})
+
+
+def grid_of(row: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """The stored map of a row on its own grid, float32 (h, w)."""
+    return np.array(row["map"], np.float32).reshape(row["height"], row["width"])
 
 
 def shuffled_map(grid: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
@@ -270,7 +275,7 @@ def _called(regions: Sequence[Region], name: str | None) -> list[Region]:
 
 
 def _heat(row: Mapping[str, Any]) -> Heat:
-    grid = np.array(row["map"], np.float32).reshape(row["height"], row["width"])
+    grid = grid_of(row)
     frame = Frame(
         (row["source_height"], row["source_width"]),
         Box(*row["region"]),
