@@ -28,6 +28,15 @@ def _clean_torch():
     assert torch.get_default_dtype() == torch.float32
 
 
+@pytest.fixture
+def exact():
+    """TF32 rounds to ten bits; parity is that of float32."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
 class GapNet(nn.Module):
     """Convolution, batch norm, ReLU, convolution, ReLU, mean, linear; the last ReLU where `relu` says."""
 

@@ -7,7 +7,10 @@ import torch
 import saliscope as sc
 from saliscope.methods import layers_of, map_batch, parse_method
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.usefixtures("exact"),
+]
 METHODS = [
     "cam", "grad-cam@layer4", "grad-cam@layer3", "grad-cam@layer2", "grad-cam++@layer3", "xgrad-cam@layer3", "layer-cam@layer3",
     "hires-cam@layer3", "eigen-cam@layer4", "eigen-grad-cam@layer3", "kpca-cam@layer4", "fem@layer4", "finer-cam@layer4",
@@ -26,15 +29,6 @@ def maps_on(device, inputs, target=None, precision="float32"):
     network = model.network(layers_of(specs))
     found = map_batch(network, inputs.to(device), specs, target=target)
     return [stack.cpu().numpy() for stack in found.signed], found.logits.cpu().numpy()
-
-
-@pytest.fixture(autouse=True)
-def _exact():
-    """TF32 rounds to ten bits; parity is that of float32."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 @pytest.mark.parametrize("target", [None, 3])
