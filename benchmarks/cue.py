@@ -3,21 +3,22 @@
 For each rho (0 .25 .5 .75 .9 1) a network that can see both the animal and the tag decides how far to trust either: the feature maps of critternet,
 which never saw a tag, and of critternet-cue, which learned nothing else, side by side, then pooling and one linear layer. That layer is
 trained on critters with a tag in a corner that shows the breed with probability rho, else any breed's (multinomial regression to
-convergence, weight decay). On test critters it is measured
+convergence, weight decay). With `--whole FOLDER` it is a critternet instead that learns all of it from nothing, on as many such critters, by the
+recipe `critters` with `--epochs`; it is kept in FOLDER and trained once. On test critters it is measured
 
 * how often the breed is named rightly where the tag shows the animal's own breed, and where the same tag is painted over with that of
   another breed: the fall is what the network owes to the tag; and how often it then names the tag's breed;
 * `cue-heat` and `cue-enrichment` of each method's map of the predicted class, with the tag of the own breed. A method flags the tag
   where the mean enrichment is above 1 with its whole interval, 95 % over pictures.
 
-`--count` pictures are learned from, `--tests` measured; `--json FILE` keeps every value.
+`--count` pictures are learned from (720; 6,000 by whole networks), `--tests` measured; `--json FILE` keeps every value.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,15 @@ from saliscope.explainer import explain_batch, resolve_specs
 from saliscope.images import Photo
 from saliscope.methods import parse_method
 from saliscope.metrics import cue_enrichment, cue_heat
-from saliscope.models import Model
+from saliscope.models import Model, logits_of
 from saliscope.models.critternet import CritterNet
 from saliscope.stats import mean_interval
+from saliscope.training import read_recipe, train
 
 RHOS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
-METHODS = (
-    "grad-cam",
-    "grad-cam@animal.layer3+tag.layer3",
-    "guided-backprop",
-    "guided-grad-cam",
-    "input-x-gradient",
-    "centre",
-    "edges",
-)
+METHODS = ("guided-backprop", "guided-grad-cam", "input-x-gradient", "centre", "edges")
+OF_HALVES = ("grad-cam", "grad-cam@animal.layer3+tag.layer3", *METHODS)
+OF_WHOLE = ("grad-cam", "grad-cam@layer3", *METHODS)
 BATCH = 12
 DECAY = 1e-3
 
@@ -110,9 +106,14 @@ def features(model: Model, photos: Sequence[Photo]) -> Tensor:
     """What the last layer is given of each picture (n, C)."""
     net = model.module
     assert isinstance(net, Both)
+    return in_parts(model, photos, net.eval().features)
+
+
+def in_parts(model: Model, photos: Sequence[Photo], function: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a function of inputs gives for each picture (n, ...), on the CPU."""
     with torch.no_grad():
         parts = [photos[at : at + BATCH] for at in range(0, len(photos), BATCH)]
-        return torch.cat([net.eval().features(model.inputs(part)[0]) for part in parts])
+        return torch.cat([function(model.inputs(part)[0]).cpu() for part in parts])
 
 
 def fit(given: Tensor, labels: Tensor, layer: nn.Linear) -> float:
@@ -179,52 +180,88 @@ def heats(found: Mapping[float, Mapping[str, Any]], methods: Sequence[str]) -> s
     return "\n".join(lines)
 
 
+def halves(given: argparse.Namespace) -> Iterator[tuple[float, Model, str]]:
+    """For each rho the two networks side by side, their last layer fitted to it, and how well."""
+    seen = sc.load_model("critternet", device="cpu")
+    trunks = [seen.module, sc.load_model("critternet-cue", device="cpu").module]
+    assert all(isinstance(t, CritterNet) for t in trunks)
+    model = Model(Both(*trunks), preprocessing=seen.preprocessing)  # type: ignore[arg-type]
+    count = given.count or 720
+    learned = draw("train", count, any_tag=True)
+    own_tag, other_tag = features(model, learned.own), features(model, learned.other)
+    layer = model.module.fc
+    assert isinstance(layer, nn.Linear)
+    for rho in given.rhos:
+        data: Any = open_data(f"critters:variant=cue:rho={rho}:count={count}", "train")
+        tells = torch.tensor([data.scene(i).tag.code == i % len(BREEDS) for i in range(count)])
+        accuracy = fit(torch.where(tells[:, None], own_tag, other_tag), learned.breeds, layer)
+        model.refresh()
+        yield (
+            rho,
+            model,
+            f"the tag tells in {tells.float().mean():.3f} of {count} pictures, {accuracy:.3f} are learned",
+        )
+
+
+def whole(given: argparse.Namespace) -> Iterator[tuple[float, Model, str]]:
+    """For each rho a critternet that learned it from nothing."""
+    recipe = read_recipe("critters", epochs=given.epochs)
+    for rho in given.rhos:
+        kind = f"critters:variant=cue:rho={rho}"
+        data = {
+            "train": open_data(f"{kind}:count={given.count or 6000}", "train"),
+            "val": open_data(f"{kind}:count=480", "val"),
+            "test": open_data(f"{kind}:count=480", "test"),
+        }
+        folder = given.whole / f"rho-{rho:g}"
+        trained = train("critternet", data, recipe, folder, say=print)
+        yield (
+            rho,
+            sc.load_model(str(folder)),
+            f"{trained.scores['test_accuracy']:.3f} of 480 where the tag means nothing",
+        )
+
+
+def measured(model: Model, tests: Pictures, methods: Sequence[str]) -> dict[str, Any]:
+    """How a network answers, and where its maps are."""
+    net = model.module.eval()
+    own, other = (
+        in_parts(model, photos, lambda x: logits_of(net(x)).argmax(1))
+        for photos in (tests.own, tests.other)
+    )
+    return {
+        "own": (own == tests.breeds).tolist(),
+        "other": (other == tests.breeds).tolist(),
+        "follows": (other == tests.codes).tolist(),
+        "methods": on_the_tag(model, tests, methods),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("rhos", nargs="*", type=float, default=RHOS)
-    parser.add_argument("--count", type=int, default=720)
+    parser.add_argument("--whole", type=Path)
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--tests", type=int, default=72)
-    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--methods", nargs="+")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    seen = sc.load_model("critternet")
-    trunks = [seen.module, sc.load_model("critternet-cue").module]
-    assert all(isinstance(t, CritterNet) for t in trunks)
-    model = Model(Both(*trunks), preprocessing=seen.preprocessing)  # type: ignore[arg-type]
-    learned, tests = (
-        draw("train", given.count, any_tag=True),
-        draw("test", given.tests, any_tag=False),
-    )
-    own_tag, other_tag = features(model, learned.own), features(model, learned.other)
-    asked = [features(model, photos) for photos in (tests.own, tests.other)]
-    layer = model.module.fc
-    assert isinstance(layer, nn.Linear)
+    methods = given.methods or (OF_WHOLE if given.whole else OF_HALVES)
+    tests = draw("test", given.tests, any_tag=False)
     found: dict[float, dict[str, Any]] = {}
-    for rho in given.rhos:
-        data: Any = open_data(f"critters:variant=cue:rho={rho}:count={given.count}", "train")
-        tells = torch.tensor(
-            [data.scene(i).tag.code == i % len(BREEDS) for i in range(given.count)]
-        )
-        accuracy = fit(torch.where(tells[:, None], own_tag, other_tag), learned.breeds, layer)
-        model.refresh()
-        with torch.no_grad():
-            own, other = (layer(f).argmax(1) for f in asked)
-        found[rho] = {
-            "own": (own == tests.breeds).tolist(),
-            "other": (other == tests.breeds).tolist(),
-            "follows": (other == tests.codes).tolist(),
-            "methods": on_the_tag(model, tests, given.methods),
-        }
-        print(f"rho {rho:g}: the tag tells in {tells.float().mean():.3f} of {given.count} pictures, {accuracy:.3f} are learned", flush=True)  # fmt: skip
+    for rho, model, note in whole(given) if given.whole else halves(given):
+        found[rho] = measured(model, tests, methods)
+        print(f"rho {rho:g}: {note}", flush=True)
         if given.json:
             given.json.write_text(json.dumps(found))
     share = np.mean([mask.mean() for mask in tests.masks])
     print(f"\n{given.tests} test critters; the tag covers {share:.3f} of a picture\n")
-    print(answers(found), "", heats(found, given.methods), sep="\n")
+    print(answers(found), "", heats(found, methods), sep="\n")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def main() -> None:
         learned = four_breeds("train", given.count, given.size, permuted=permuted)
         settings = recipe(given.size, given.epochs, seed)
         train("critternet", {"train": learned, **few}, settings, given.folder / name, say=print)
-        models[name] = model = sc.load_model(str(given.folder / name))
+        models[name] = model = sc.load_model(str(given.folder / name), device="cpu")
         right = [accuracy(model.module, *inputs_of(model, d)) for d in (learned, test)]
         print(f"{name}: {right[0]:.3f} of its training pictures, {right[1]:.3f} of {given.tests} test pictures", flush=True)  # fmt: skip
     pictures, labels = inputs_of(models["true"], test)

@@ -63,7 +63,7 @@ class BatchTarget:
             return function_scores(own, output, len(logits))
         assert self.classes is not None
         classes = self.classes if rows is None else self.classes[rows.to(self.classes.device)]
-        return class_scores(logits, classes, space=self.space)
+        return class_scores(logits, classes.to(logits.device), space=self.space)
 
     @property
     def row_by_row(self) -> bool:
