@@ -196,11 +196,8 @@ def halves(given: argparse.Namespace) -> Iterator[tuple[float, Model, str]]:
         tells = torch.tensor([data.scene(i).tag.code == i % len(BREEDS) for i in range(count)])
         accuracy = fit(torch.where(tells[:, None], own_tag, other_tag), learned.breeds, layer)
         model.refresh()
-        yield (
-            rho,
-            model,
-            f"the tag tells in {tells.float().mean():.3f} of {count} pictures, {accuracy:.3f} are learned",
-        )
+        tell = f"{tells.float().mean():.3f} of {count} pictures"
+        yield rho, model, f"the tag tells in {tell}, {accuracy:.3f} are learned"
 
 
 def whole(given: argparse.Namespace) -> Iterator[tuple[float, Model, str]]:
@@ -214,17 +211,13 @@ def whole(given: argparse.Namespace) -> Iterator[tuple[float, Model, str]]:
             "test": open_data(f"{kind}:count=480", "test"),
         }
         folder = given.whole / f"rho-{rho:g}"
-        trained = train("critternet", data, recipe, folder, say=print)
-        yield (
-            rho,
-            sc.load_model(str(folder)),
-            f"{trained.scores['test_accuracy']:.3f} of 480 where the tag means nothing",
-        )
+        right = train("critternet", data, recipe, folder, say=print).scores["test_accuracy"]
+        yield rho, sc.load_model(str(folder)), f"{right:.3f} of 480 where the tag means nothing"
 
 
 def measured(model: Model, tests: Pictures, methods: Sequence[str]) -> dict[str, Any]:
     """How a network answers, and where its maps are."""
-    net = model.module.eval()
+    net = model.module.to(model.device).eval()
     own, other = (
         in_parts(model, photos, lambda x: logits_of(net(x)).argmax(1))
         for photos in (tests.own, tests.other)
