@@ -62,8 +62,11 @@ class BatchTarget:
             own = self.function if rows is None or of is None else of(rows)
             return function_scores(own, output, len(logits))
         assert self.classes is not None
-        classes = self.classes if rows is None else self.classes[rows.to(self.classes.device)]
-        return class_scores(logits, classes.to(logits.device), space=self.space)
+        classes = self.classes.to(logits.device)
+        if rows is not None:
+            # Rows come from the CPU, and without waiting the pass after this one can be prepared meanwhile.
+            classes = classes[rows.to(classes.device, non_blocking=rows.device.type == "cpu")]
+        return class_scores(logits, classes, space=self.space)
 
     @property
     def row_by_row(self) -> bool:

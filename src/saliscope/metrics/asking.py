@@ -28,7 +28,8 @@ class Answers(Protocol):
 
 def ask(question: Answers, count: int, make: Callable[[range, slice], Tensor]) -> Tensor:
     """The scores of `count` variants of each image: float64 (count, B, K), on the CPU."""
-    return torch.cat([scores.double().cpu() for _, scores in question.answers(count, make)])
+    # Brought over at the end: each time before it, a GPU would wait for the next pictures to be drawn.
+    return torch.cat([scores.double() for _, scores in question.answers(count, make)]).cpu()
 
 
 def check_maps(maps: Tensor, images: Tensor) -> None:

@@ -17,7 +17,7 @@ from saliscope.report.study.primary import Primary
 from saliscope.report.study.together import Method, Study
 from saliscope.runs import Run
 from saliscope.runs.store import Store
-from saliscope.runs.tables import from_bytes
+from saliscope.runs.tables import MAPS, from_bytes
 
 __all__ = ["Material", "Metric", "Source"]
 
@@ -212,8 +212,9 @@ class Material:
             where = f"{run.place.address}/{path}"
             return from_bytes(run.place.read(path), where, _FACTS).with_columns(part=pl.lit(name))
 
+        none = pl.DataFrame(schema={**{k: MAPS[k] for k in _FACTS}, "part": pl.String})
         with ThreadPoolExecutor(4) as pool:
-            rows = pl.concat(list(pool.map(read, store.parts("maps"))))
+            rows = pl.concat([none, *pool.map(read, store.parts("maps"))])
         rows = rows.filter(pl.col("split") == run.settings.split, pl.col("status") != "failed")
         rows = rows.unique(["id", "spec", "target"], keep="first", maintain_order=True)
         return rows.with_columns(run=pl.lit(number)).sort("index", maintain_order=True)

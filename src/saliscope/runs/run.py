@@ -114,6 +114,11 @@ class Run:
         return list(self.record.resolved["methods"])
 
     @property
+    def has_maps(self) -> bool:
+        """Whether the raw maps are in the folder: they take most of its room, and may have been left behind."""
+        return bool(self._store.parts("maps"))
+
+    @property
     def unmeasured(self) -> int:
         """How many parts of maps have no scores yet: 0 for a run that is finished."""
         return len(self._store.unmeasured(self.record.measured))

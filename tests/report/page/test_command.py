@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -99,6 +100,24 @@ def test_without_photographs(folder, tmp_path):
     data = data_of((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert {v["photo"] for k, v in data.items() if k.startswith("data-image")} == {None}
     assert not any("in this page" in w for w in report.warnings)
+
+
+def test_a_run_whose_maps_were_left_behind(make_run, tmp_path):
+    folder = make_run(tmp_path, 8, photos=False, failed=0)
+    whole = write_report(folder, tmp_path / "whole", **FEW)
+    shutil.rmtree(Path(folder) / "maps")
+    report = write_report(folder, tmp_path / "out", **FEW)
+    assert [w for w in report.warnings if w.startswith("maps")] == [
+        "maps/ is not in the folder of the run, so that nothing is drawn here; scores and tables are whole."
+    ]
+    assert report.answer == whole.answer
+    for name in ("main", "boxes-yang2025", "heat-in-boxes"):
+        one, other = (
+            (tmp_path / out / f"tables/{name}.csv").read_bytes() for out in ("whole", "out")
+        )
+        assert one == other
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert not [k for k in data_of(page) if k.startswith("data-image")]
 
 
 def test_an_unfinished_run_warns(make_run, tmp_path):
