@@ -370,6 +370,29 @@ def test_bfloat16_is_a_choice(asked, world, data, model, tmp_path):
     assert 0 < apart.max() < 0.02
 
 
+def test_several_processes_answer_as_one_does(tmp_path, monkeypatch):
+    """Parts of maps are dealt out, and each process has its own copy of the network; the one that deals asks nothing."""
+    settings = runs.make_run_settings(
+        model="critternet", data="critters", methods=("grad-cam", "gradient"), limit=5, batch_size=2,
+        thresholds=0, protocols=(), pointing=(), primary="energy@boxes",
+    )  # fmt: skip
+    runs.evaluate(settings, tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    asked = settings.model_copy(update={"ask": ("average-drop", "flip-consistency")})
+    runs.evaluate(asked, tmp_path / "one")
+    monkeypatch.setattr("saliscope.runs.ask_stage.ask_part", None)
+    runs.evaluate(asked.model_copy(update={"workers": 2}), tmp_path / "two")
+    one, two = runs.open_run(tmp_path / "one"), runs.open_run(tmp_path / "two")
+    last = two.record.sessions[-1]
+    assert (last.stage, last.workers, last.done) == ("ask", 2, 5)
+    assert (one.answers["id"].n_unique(), one.answers["metric"].n_unique()) == (5, 2)
+    # Each process has its own number of threads, and sums differ by it in their last digits.
+    assert_frame_equal(two.answers, one.answers, abs_tol=1e-5)
+    assert two.answers["value"].is_finite().any()
+    found, expected = (run.costs.drop("seconds") for run in (two, one))
+    assert_frame_equal(found, expected, check_row_order=False)
+
+
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
