@@ -252,18 +252,60 @@ def test_asked_afterwards_and_interrupted_it_is_the_same(
     assert one.scores.equals(other.scores)
 
 
-@pytest.mark.parametrize("table", ASKED)
-def test_a_damaged_part_is_named_and_asked_anew(asked, world, data, model, tmp_path, table):
-    run = shutil.copytree(asked, tmp_path / "run")
-    part = next(p for p in sorted((run / table).iterdir()) if ".flip-" in p.name)
+def cut(part):
     part.write_bytes(part.read_bytes()[:-30])
+
+
+def flips(run, table):
+    return [p for p in sorted((run / table).iterdir()) if ".flip-" in p.name]
+
+
+def same_answers(run, other):
+    for name in ("answers", "removal"):
+        one, two = getattr(runs.open_run(run), name), getattr(runs.open_run(other), name)
+        assert one.equals(two, null_equal=True)
+
+
+@pytest.mark.parametrize("table", ASKED)
+def test_a_damaged_part_is_found_and_asked_anew(asked, world, data, model, tmp_path, watch, table):
+    run, told = shutil.copytree(asked, tmp_path / "run"), watch()
+    part = flips(run, table)[0]
+    others = [p for t in ASKED for p in (run / t).iterdir() if p.name != part.name]
+    before = [p.stat().st_mtime_ns for p in others]
+    cut(part)
     with pytest.raises(DataError, match=rf"{part.name} is damaged .*run `saliscope measure`"):
         getattr(runs.open_run(run), table)
-    part.unlink()
-    runs.evaluate(settings_of(world, data), run, model=model_of(model))
-    for name in ("answers", "removal"):
-        one, other = getattr(runs.open_run(run), name), getattr(runs.open_run(asked), name)
-        assert one.equals(other, null_equal=True)
+    runs.evaluate(settings_of(world, data), run, model=model_of(model), watch=told)
+    assert told.said == [f"{part} is damaged: what was asked there is asked anew"]
+    assert told.begun[-1] == ("ask", 4, 0)
+    same_answers(run, asked)
+    assert [p.stat().st_mtime_ns for p in others] == before  # what is well is left alone
+
+
+def test_measure_finds_damaged_parts_too_and_a_shard_its_own(
+    asked, world, data, model, tmp_path, watch
+):
+    run, told = shutil.copytree(asked, tmp_path / "run"), watch()
+    parts = flips(run, "answers")
+    for part in parts[:2]:
+        cut(part)
+    runs.measure(run, model=model_of(model), watch=told)
+    assert told.said == [f"{parts[0]} is damaged, and 1 more: what was asked there is asked anew"]
+    assert told.begun[-1] == ("ask", 8, 0)
+    same_answers(run, asked)
+    for part in parts:
+        cut(part)
+    kept = settings_of(world, data, ask=())
+    runs.evaluate(
+        kept, run, model=model_of(model), watch=told
+    )  # nothing is asked, so nothing is read
+    for shard in ("1/2", "2/2"):
+        told = watch()
+        own = settings_of(world, data, shard=shard)
+        runs.evaluate(own, run, model=model_of(model), watch=told)
+        assert ("is damaged" in told.said[0]) == (told.begun[-1][0] == "ask")
+        assert told.begun[-1][1] < 12
+    same_answers(run, asked)
 
 
 def metrics_of(folder):
@@ -513,4 +555,9 @@ def test_a_method_that_is_written_is_not_followed_again(world, data, model, tmp_
         runs.evaluate(settings, tmp_path, model=model_of(model))
     runs.evaluate(settings, tmp_path, model=model_of(model))
     assert names == [METHODS[0], METHODS[1], METHODS[1], "random", "centre", "edges"]
-    assert set(runs.open_run(tmp_path).sanity["spec"]) == {*METHODS, "random", "centre", "edges"}
+    whole = runs.open_run(tmp_path).sanity
+    assert set(whole["spec"]) == {*METHODS, "random", "centre", "edges"}
+    cut(sorted((tmp_path / "sanity").iterdir())[1])
+    runs.measure(tmp_path, model=model_of(model))
+    assert names[6:] == [METHODS[1]]  # and one that was damaged since
+    assert runs.open_run(tmp_path).sanity.equals(whole, null_equal=True)

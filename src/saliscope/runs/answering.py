@@ -33,7 +33,7 @@ from saliscope.runs.questions import (
 )
 from saliscope.runs.record import Record
 from saliscope.runs.settings import RunSettings
-from saliscope.runs.store import SANITY_TABLE, Store, measured_name
+from saliscope.runs.store import ASKED, SANITY_TABLE, Store, measured_name
 from saliscope.runs.subject import Subject, open_subject
 from saliscope.runs.tables import to_bytes
 from saliscope.runs.working import Watch, Working
@@ -41,7 +41,30 @@ from saliscope.settings import differences, plain
 
 _OF_SANITY = ("id", "index", "split", "status", "target", "rank", "is_truth")
 
-__all__ = ["ask_about", "asks_more", "check_evidence", "same_subject"]
+__all__ = ["ask_about", "asks_more", "check_evidence", "drop_damaged", "same_subject"]
+
+
+def drop_damaged(
+    settings: RunSettings, store: Store, record: Record, told: Watch, own: Collection[str] = ()
+) -> None:
+    """Remove the parts of what is asked that were damaged since, so that they are asked anew; those of `own` in a shard."""
+    keys = [question.key for question in questions_of(settings, record.asked)]
+    maps = store.parts("maps") if settings.shard is None else own
+    names = frozenset(measured_name(name, key) for name in maps for key in keys)
+    wanted = {table: names for table in ASKED if keys}
+    if asks_sanity(settings):
+        wanted[SANITY_TABLE] = frozenset(store.parts(SANITY_TABLE))
+    found = [
+        f"{table}/{name}.parquet"
+        for table, own_names in wanted.items()
+        for name in store.damaged(table, own_names)
+    ]
+    if found:
+        store.place.remove(found)
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        told.say(
+            f"{store.place.address}/{found[0]} is damaged{more}: what was asked there is asked anew"
+        )
 
 
 def asks_more(settings: RunSettings, store: Store, record: Record) -> bool:
