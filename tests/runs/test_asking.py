@@ -561,3 +561,29 @@ def test_a_method_that_is_written_is_not_followed_again(world, data, model, tmp_
     runs.measure(tmp_path, model=model_of(model))
     assert names[6:] == [METHODS[1]]  # and one that was damaged since
     assert runs.open_run(tmp_path).sanity.equals(whole, null_equal=True)
+
+
+def test_what_the_sanity_of_probes_takes_is_said_before_it_begins(
+    world, data, model, tmp_path, watch
+):
+    """Of four images each probe is asked for images x (2 x (2 + 3 seeds x stages) + 6) maps."""
+    methods = ("gradient", "occlusion:patch=0.5:stride=0.5", "lime:samples=8:segments=4")
+    settings = settings_of(world, data, ask=("sanity",), sanity_images=2, methods=methods, limit=2)
+    told, order = watch(), []
+    told.say = lambda message: order.append(message)
+    told.begin = lambda stage, *_: order.append(stage)
+    runs.evaluate(settings, tmp_path, model=model_of(model), watch=told)
+    stages = runs.open_run(tmp_path).sanity.filter(how="cascading")["stage"].max()
+    names = [name for name in runs.open_run(tmp_path).methods if name.startswith(("occ", "lime"))]
+    assert (
+        f"sanity makes {2 * (2 * (2 + 3 * stages) + 6)} maps each of {', '.join(names)}, and for every one"
+        in order[-2]
+    )
+    assert "; fewer with --sanity-images (now 2), none where --ask leaves sanity out" in order[-2]
+    assert order[-1] == "randomise"
+    order.clear()
+    runs.measure(tmp_path, model=model_of(model), watch=told)
+    sorted((tmp_path / "sanity").iterdir())[0].unlink()  # that of the gradient, which is no probe
+    runs.measure(tmp_path, model=model_of(model), watch=told)
+    assert order.count("randomise") == 1
+    assert not [said for said in order if said.startswith("sanity makes")]

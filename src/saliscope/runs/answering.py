@@ -203,9 +203,15 @@ def _randomise(
     if not sanity.left:
         return
     whole = count * len(sanity.parts)
-    told.begin("randomise", whole, whole - count * len(sanity.left))
     specs = dict(zip(subject.names, subject.specs, strict=True))
     stages = sanity_stages(subject.model)
+    dear = [name for name in sanity.left if specs[name].method.family == "probes"]
+    if dear:
+        told.say(
+            f"sanity makes {sanity_maps(count, len(stages)):,} maps each of {', '.join(dear)}, and for every one the network is asked "
+            f"many times; fewer with --sanity-images (now {count}), none where --ask leaves sanity out or the run these methods"
+        )
+    told.begin("randomise", whole, whole - count * len(sanity.left))
     with Working(record, store, "randomise", settings, 1) as session:
         for name in sanity.left:
             tell = _telling(told, name, sanity_maps(count, len(stages)))
