@@ -405,6 +405,11 @@ def test_failed_samples_are_one_line_and_exit_1(run, words, data, place):
             ["--primary", "iou"],
             "names no protocol; write METRIC@PROTOCOL: iou@yang2025, iou@cam2016",
         ),
+        (
+            ["--model", "timm:vit_tiny_patch16_224", "--size", "96"],
+            "timm:vit_tiny_patch16_224 does not run on pictures of 96 x 96 (AssertionError: Input height (96) doesn't match model (224).); "
+            "give the size that it was built for (--size HEIGHTxWIDTH), or leave --size out",
+        ),
         (["--num-classes", "4"], "has 4 outputs without names"),
         (["--labels", "none.txt"], "none.txt"),
         (
@@ -414,10 +419,11 @@ def test_failed_samples_are_one_line_and_exit_1(run, words, data, place):
     ],
 )
 def test_what_cannot_begin_is_one_line_and_leaves_nothing(run, words, place, more, message):
-    flag = more[0]
-    if flag in words:
-        at = words.index(flag)
-        words = words[:at] + words[at + 2 :]
+    for flag in more[::2]:
+        short = {"--model": "-m"}.get(flag, flag)
+        if short in words:
+            at = words.index(short)
+            words = words[:at] + words[at + 2 :]
     done = run(*words, *more, "-o", place / "out", "--json", net=False)
     assert (done.code, done.out) == (2, "")
     assert message in done.lines[-1]

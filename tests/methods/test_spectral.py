@@ -6,7 +6,7 @@ import torch
 
 import saliscope as sc
 from saliscope.methods import KPCACAM, EigenCAM, EigenGradCAM, Evidence
-from saliscope.methods.leading import leading_cells, leading_vector
+from saliscope.methods.leading import leading_cells, leading_coordinates
 
 
 def signed(along, o):
@@ -142,14 +142,16 @@ def test_kernels_refuse_other_gammas(gamma):
 @pytest.mark.parametrize("size", [1, 2, 64, 65, 200, 300])
 @pytest.mark.parametrize("gap", [0.0, 0.5, 0.97])
 def test_the_leading_vector(size, gap):
-    """Against a full decomposition, from one cell on, and with a second eigenvalue close to the first."""
+    """Against a full decomposition, from one cell on, and with a second eigenvalue close to the first, which is 4."""
     r = torch.Generator().manual_seed(size)
     basis = torch.linalg.qr(torch.randn(2, size, size, generator=r, dtype=torch.float64)).Q
     values = torch.rand(2, size, generator=r, dtype=torch.float64) * gap
     values[:, 0], values[:, 1:2] = 1.0, gap
-    matrix = (basis * values[:, None]) @ basis.mT
-    found = leading_vector(matrix.float()).double()
-    agreement = (found * basis[:, :, 0]).sum(1).abs()
+    matrix = (basis * 4 * values[:, None]) @ basis.mT
+    found = leading_coordinates(matrix.float()).double()
+    length = torch.linalg.vector_norm(found, dim=1)
+    torch.testing.assert_close(length, torch.full_like(length, 2.0), rtol=1e-5, atol=0)
+    agreement = (found * basis[:, :, 0]).sum(1).abs() / length
     torch.testing.assert_close(agreement, torch.ones(2, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
@@ -168,6 +170,6 @@ def test_a_start_orthogonal_to_the_answer_does_no_harm():
     """Two blocks that do not touch, the second with the larger eigenvalue, the first with the larger entries."""
     matrix = torch.zeros(1, 100, 100)
     matrix[0, 0, 0], matrix[0, 50:, 50:] = 10.0, 0.5
-    found = leading_vector(matrix)
+    found = leading_coordinates(matrix) / 5  # the eigenvalue is 50 x 0.5
     assert float(found[0, 50:].abs().min()) > 0.14
     assert float(found[0, :50].abs().max()) < 1e-5

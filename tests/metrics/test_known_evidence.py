@@ -103,6 +103,13 @@ def test_pointing_at_a_mask():
     assert {0.0, 1.0} == set(answers)
 
 
+@pytest.mark.parametrize("level", [-1.0, 0.0, 4.0])
+def test_a_constant_map_points_at_no_mask(level):
+    """It has no hottest place, and its first pixel is none: a miss, as in the pointing game."""
+    for mask in (PART, ~PART, np.ones((4, 5), bool)):
+        assert mask_pointing(np.full((4, 5), level), mask) == 0.0
+
+
 def test_pointing_at_nothing_or_from_nowhere_is_undefined():
     assert math.isnan(mask_pointing(np.ones((4, 5)), np.zeros((4, 5), bool)))
     assert math.isnan(mask_pointing(np.full((4, 5), np.nan), PART))

@@ -45,6 +45,22 @@ def test_a_trial_without_a_truth_or_a_point_is_undefined():
     assert math.isnan(points_at(np.full(SIZE, np.nan), pixel(3, 3)))
 
 
+@pytest.mark.parametrize("level", [-2.0, 0.0, 0.3])
+def test_a_constant_map_misses_wherever_the_truth_is(level):
+    """Its first pixel is no place that it shows, nor one that upsampling left a rounding higher."""
+    heat = np.full(SIZE, level, np.float32)
+    heat[3, 3] *= np.float32(1 + 3e-7)
+    heat[8, 8] = np.nan
+    for truth in (np.ones(SIZE, bool), pixel(3, 3), [Box(0, 0, 9, 9)]):
+        assert points_at(heat, truth) == 0.0
+        score = PointingGame().update(heat, truth, label=0).compute().all
+        assert (score.value, score.n, score.undefined) == (0.0, 1, 0)
+    heat[3, 3] = level + 1
+    assert points_at(heat, pixel(3, 3)) == 1.0
+    heat[3, 3] = np.inf
+    assert points_at(heat, pixel(3, 3)) == 0.0
+
+
 def test_the_square_takes_what_the_disk_leaves():
     size = (224, 224)
     for truth in (pixel(20, 15, size), [Box(20, 15, 21, 16)]):

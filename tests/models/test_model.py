@@ -276,3 +276,44 @@ def test_the_same_model_in_another_precision(nets):
     assert (half.network().dtype, model.network().dtype) == (torch.bfloat16, torch.float32)
     with pytest.raises(sc.OptionError, match=r"precision 'half' is none of"):
         model.in_precision("half")
+
+
+class Fixed(nn.Module):
+    """Runs on pictures of 16 x 12 alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3, stride=4)
+        self.fc = nn.Linear(4 * 4 * 3, 5)
+
+    def forward(self, x):
+        return self.fc(self.features(x).flatten(1))
+
+
+def test_a_size_that_the_network_does_not_run_on_is_told_with_its_own_words():
+    assert sc.Model(Fixed(), (16, 12)).num_classes == 5
+    said = (
+        r"^fixed does not run on pictures of 12 x 20 \(RuntimeError: mat1 and mat2 .*\); give the size that it was built for "
+        r"\(--size HEIGHTxWIDTH\), or leave --size out$"
+    )
+    for use in (lambda m: m.layers, lambda m: m.network(), lambda m: m.num_classes):
+        with pytest.raises(sc.ModelError, match=said) as found:
+            use(sc.Model(Fixed(), (12, 20), name="fixed"))
+        assert isinstance(found.value.__cause__, RuntimeError)
+
+
+def test_what_goes_wrong_around_a_network_that_runs_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(module, "survey", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        _ = sc.Model(Fixed(), (16, 12)).survey
+    with pytest.raises(sc.ModelError, match=r"12 x 20 \(ZeroDivisionError: division by zero\)"):
+        _ = sc.Model(Fixed(), (12, 20)).survey
+
+
+def test_no_memory_is_not_taken_for_a_wrong_size():
+    class Large(Fixed):
+        def forward(self, x):
+            raise torch.OutOfMemoryError("no memory")
+
+    with pytest.raises(torch.OutOfMemoryError, match="no memory"):
+        _ = sc.Model(Large(), (12, 20)).survey

@@ -252,18 +252,60 @@ def test_asked_afterwards_and_interrupted_it_is_the_same(
     assert one.scores.equals(other.scores)
 
 
-@pytest.mark.parametrize("table", ASKED)
-def test_a_damaged_part_is_named_and_asked_anew(asked, world, data, model, tmp_path, table):
-    run = shutil.copytree(asked, tmp_path / "run")
-    part = next(p for p in sorted((run / table).iterdir()) if ".flip-" in p.name)
+def cut(part):
     part.write_bytes(part.read_bytes()[:-30])
+
+
+def flips(run, table):
+    return [p for p in sorted((run / table).iterdir()) if ".flip-" in p.name]
+
+
+def same_answers(run, other):
+    for name in ("answers", "removal"):
+        one, two = getattr(runs.open_run(run), name), getattr(runs.open_run(other), name)
+        assert one.equals(two, null_equal=True)
+
+
+@pytest.mark.parametrize("table", ASKED)
+def test_a_damaged_part_is_found_and_asked_anew(asked, world, data, model, tmp_path, watch, table):
+    run, told = shutil.copytree(asked, tmp_path / "run"), watch()
+    part = flips(run, table)[0]
+    others = [p for t in ASKED for p in (run / t).iterdir() if p.name != part.name]
+    before = [p.stat().st_mtime_ns for p in others]
+    cut(part)
     with pytest.raises(DataError, match=rf"{part.name} is damaged .*run `saliscope measure`"):
         getattr(runs.open_run(run), table)
-    part.unlink()
-    runs.evaluate(settings_of(world, data), run, model=model_of(model))
-    for name in ("answers", "removal"):
-        one, other = getattr(runs.open_run(run), name), getattr(runs.open_run(asked), name)
-        assert one.equals(other, null_equal=True)
+    runs.evaluate(settings_of(world, data), run, model=model_of(model), watch=told)
+    assert told.said == [f"{part} is damaged: what was asked there is asked anew"]
+    assert told.begun[-1] == ("ask", 4, 0)
+    same_answers(run, asked)
+    assert [p.stat().st_mtime_ns for p in others] == before  # what is well is left alone
+
+
+def test_measure_finds_damaged_parts_too_and_a_shard_its_own(
+    asked, world, data, model, tmp_path, watch
+):
+    run, told = shutil.copytree(asked, tmp_path / "run"), watch()
+    parts = flips(run, "answers")
+    for part in parts[:2]:
+        cut(part)
+    runs.measure(run, model=model_of(model), watch=told)
+    assert told.said == [f"{parts[0]} is damaged, and 1 more: what was asked there is asked anew"]
+    assert told.begun[-1] == ("ask", 8, 0)
+    same_answers(run, asked)
+    for part in parts:
+        cut(part)
+    kept = settings_of(world, data, ask=())
+    runs.evaluate(
+        kept, run, model=model_of(model), watch=told
+    )  # nothing is asked, so nothing is read
+    for shard in ("1/2", "2/2"):
+        told = watch()
+        own = settings_of(world, data, shard=shard)
+        runs.evaluate(own, run, model=model_of(model), watch=told)
+        assert ("is damaged" in told.said[0]) == (told.begun[-1][0] == "ask")
+        assert told.begun[-1][1] < 12
+    same_answers(run, asked)
 
 
 def metrics_of(folder):
@@ -368,6 +410,29 @@ def test_bfloat16_is_a_choice(asked, world, data, model, tmp_path):
     assert len(both) == len(half)
     apart = (both["value"] - both["value_exact"]).abs()
     assert 0 < apart.max() < 0.02
+
+
+def test_several_processes_answer_as_one_does(tmp_path, monkeypatch):
+    """Parts of maps are dealt out, and each process has its own copy of the network; the one that deals asks nothing."""
+    settings = runs.make_run_settings(
+        model="critternet", data="critters", methods=("grad-cam", "gradient"), limit=5, batch_size=2,
+        thresholds=0, protocols=(), pointing=(), primary="energy@boxes",
+    )  # fmt: skip
+    runs.evaluate(settings, tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    asked = settings.model_copy(update={"ask": ("average-drop", "flip-consistency")})
+    runs.evaluate(asked, tmp_path / "one")
+    monkeypatch.setattr("saliscope.runs.ask_stage.ask_part", None)
+    runs.evaluate(asked.model_copy(update={"workers": 2}), tmp_path / "two")
+    one, two = runs.open_run(tmp_path / "one"), runs.open_run(tmp_path / "two")
+    last = two.record.sessions[-1]
+    assert (last.stage, last.workers, last.done) == ("ask", 2, 5)
+    assert (one.answers["id"].n_unique(), one.answers["metric"].n_unique()) == (5, 2)
+    # Each process has its own number of threads, and sums differ by it in their last digits.
+    assert_frame_equal(two.answers, one.answers, abs_tol=1e-5)
+    assert two.answers["value"].is_finite().any()
+    found, expected = (run.costs.drop("seconds") for run in (two, one))
+    assert_frame_equal(found, expected, check_row_order=False)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -490,4 +555,35 @@ def test_a_method_that_is_written_is_not_followed_again(world, data, model, tmp_
         runs.evaluate(settings, tmp_path, model=model_of(model))
     runs.evaluate(settings, tmp_path, model=model_of(model))
     assert names == [METHODS[0], METHODS[1], METHODS[1], "random", "centre", "edges"]
-    assert set(runs.open_run(tmp_path).sanity["spec"]) == {*METHODS, "random", "centre", "edges"}
+    whole = runs.open_run(tmp_path).sanity
+    assert set(whole["spec"]) == {*METHODS, "random", "centre", "edges"}
+    cut(sorted((tmp_path / "sanity").iterdir())[1])
+    runs.measure(tmp_path, model=model_of(model))
+    assert names[6:] == [METHODS[1]]  # and one that was damaged since
+    assert runs.open_run(tmp_path).sanity.equals(whole, null_equal=True)
+
+
+def test_what_the_sanity_of_probes_takes_is_said_before_it_begins(
+    world, data, model, tmp_path, watch
+):
+    """Of four images each probe is asked for images x (2 x (2 + 3 seeds x stages) + 6) maps."""
+    methods = ("gradient", "occlusion:patch=0.5:stride=0.5", "lime:samples=8:segments=4")
+    settings = settings_of(world, data, ask=("sanity",), sanity_images=2, methods=methods, limit=2)
+    told, order = watch(), []
+    told.say = lambda message: order.append(message)
+    told.begin = lambda stage, *_: order.append(stage)
+    runs.evaluate(settings, tmp_path, model=model_of(model), watch=told)
+    stages = runs.open_run(tmp_path).sanity.filter(how="cascading")["stage"].max()
+    names = [name for name in runs.open_run(tmp_path).methods if name.startswith(("occ", "lime"))]
+    assert (
+        f"sanity makes {2 * (2 * (2 + 3 * stages) + 6)} maps each of {', '.join(names)}, and for every one"
+        in order[-2]
+    )
+    assert "; fewer with --sanity-images (now 2), none where --ask leaves sanity out" in order[-2]
+    assert order[-1] == "randomise"
+    order.clear()
+    runs.measure(tmp_path, model=model_of(model), watch=told)
+    sorted((tmp_path / "sanity").iterdir())[0].unlink()  # that of the gradient, which is no probe
+    runs.measure(tmp_path, model=model_of(model), watch=told)
+    assert order.count("randomise") == 1
+    assert not [said for said in order if said.startswith("sanity makes")]

@@ -17,6 +17,7 @@ from saliscope.metrics import (
     enrichment_in_boxes,
     hottest_point,
     inside_outside_ratio,
+    mask_pointing,
     pixel_histogram,
     pointing_hit,
     rank_accuracy,
@@ -234,6 +235,27 @@ def test_an_empty_map_points_nowhere(status):
         )
     )
     assert signed["pointing", "torchray-15px"] == 1.0  # negative, but hottest in this corner
+
+
+def test_pointing_at_a_mask_is_the_metric_of_that_name(heat):
+    masks = {
+        "corner": np.zeros(SIZE, bool),
+        "rest": np.ones(SIZE, bool),
+        "hidden": np.zeros(SIZE, bool),
+    }
+    masks["corner"][:9, :9], masks["rest"][:9, :9] = True, False
+    truth = annotated(masks=masks)
+    flat = Heat(np.full(SIZE, 0.5, np.float32), np.full((3, 4), 0.5, np.float32), "constant")
+    points = []
+    for one in (heat, flat, heat_of(np.eye(3))):
+        found = values(score_map(one, truth, MEASURES))
+        for name, mask in masks.items():
+            own = found["pointing-mask", f"mask:{name}"]
+            np.testing.assert_equal(own, mask_pointing(one.signed, mask))
+            points.append(own)
+    assert points[3:5] == [0.0, 0.0]  # a constant map has no point, so that it misses both
+    assert points[6:8] == [1.0, 0.0]
+    assert np.isnan(points[2::3]).all()
 
 
 def test_where_nothing_is_annotated_every_score_is_undefined(heat):

@@ -178,6 +178,23 @@ def test_a_damaged_part_is_named_by_its_place(store):
             read()
 
 
+def test_damaged_parts_are_found_among_those_that_are_wanted(store):
+    whole = maps(("a", 0, "cam", 1))
+    kinds = {
+        "whole": whole,
+        "cut": whole[:-30],
+        "half": whole[:100],
+        "empty": b"",
+        "text": b"x" * 400,
+    }
+    for name, content in kinds.items():
+        store.write("maps", f"part-{name}", content)
+    wanted = {f"part-{name}" for name in (*kinds, "absent")}
+    assert store.damaged("maps", wanted) == ["part-cut", "part-empty", "part-half", "part-text"]
+    assert store.damaged("maps", {"part-whole", "part-half"}) == ["part-half"]
+    assert store.damaged("answers", wanted) == []
+
+
 def test_other_files_in_the_folders_are_not_ours(store):
     store.write("maps", "part-test-00000000-a", maps(("a", 0, "cam", 1)))
     for name in ("maps/notes.txt", "maps/.part-test-1.parquet.0a.new"):

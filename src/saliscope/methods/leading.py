@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["gram", "leading_cells", "leading_coordinates", "leading_vector"]
+__all__ = ["gram", "leading_cells", "leading_coordinates"]
 
 _SMALL = 32  # up to this size a full decomposition costs less than the steps
 _CHEAP = 256  # up to this size a Gram matrix costs no more than a dozen steps without it
@@ -22,18 +22,13 @@ _LOOKS = {
 _WORTH_ONE = 2**18  # numbers from which on a CPU applies a matrix to both sides before the next
 
 
-def leading_vector(matrix: Tensor) -> Tensor:
-    """The unit eigenvector (B, n) of the largest eigenvalue of each symmetric matrix (B, n, n), with either sign.
+def leading_coordinates(matrix: Tensor) -> Tensor:
+    """sqrt(lambda) u (B, n), of the largest eigenvalue of each symmetric matrix (B, n, n) and its unit eigenvector, with either sign.
 
     Up to n = 32 by a decomposition; beyond by the Lanczos method, its basis kept orthogonal, which ends when the residual
     is down to rounding (two eigenvalues closer than 96 steps can tell are one to float32). A matrix that is zero, or
-    holds NaN, gives a vector of zeros, or of NaN.
+    holds NaN, gives zeros, or NaN.
     """
-    return _leading(matrix)[0]
-
-
-def leading_coordinates(matrix: Tensor) -> Tensor:
-    """sqrt(lambda) u (B, n), of the largest eigenvalue of each symmetric matrix and its unit eigenvector; zeros stay."""
     return _coordinates(*_leading(matrix))
 
 

@@ -208,7 +208,7 @@ def _of_points() -> tuple[Metric, ...]:
             "pointing", points_at, "higher", _SHARE, "TorchRay: a pixel of the region is nearer than 15, strictly",
             title="Pointing game, one trial",
             family="pointing",
-            formula="pointing = [min_{p∈R} ‖p − argmax H‖ < 15]",
+            formula="pointing = [min_{p∈R} ‖p − argmax H‖ < 15]; 0 for a constant map",
             paper="Zhang et al. 2018, Top-Down Neural Attention by Excitation Backprop, section 5.1",
             cannot_show="all but one pixel of the map; a point in the middle of the picture hits most large objects, so read `centre` beside it",
             undefined="nothing is annotated, or no pixel was seen",

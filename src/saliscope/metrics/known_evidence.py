@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from saliscope.errors import DataError
 from saliscope.metrics.energy import enrichment, heat_share
-from saliscope.metrics.pointing import hottest_point
+from saliscope.metrics.pointing import clear_point
 from saliscope.metrics.scores import OWN, Metric
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "contrast",
     "cue_enrichment",
     "cue_heat",
+    "mask_hit",
     "mask_pointing",
     "twin_enrichment",
     "twin_share",
@@ -86,19 +87,22 @@ def cue_enrichment(heat: NDArray[np.floating], tag: NDArray[np.bool_]) -> float:
 def mask_pointing(heat: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
     """1 where the hottest pixel of a heatmap (H, W) lies in a mask, bool (H, W), else 0; higher is better.
 
-    The pointing game without a tolerance: the mask is exact, as those of critters are. The point is `hottest_point`, the first in reading
-    order of equals, so that a constant map points at its corner. NaN for an empty mask, and where no pixel was seen. Raises
+    The pointing game without a tolerance: the mask is exact, as those of critters are. The point is `clear_point`, the first in
+    reading order of equals; a constant map has none and misses: 0. NaN for an empty mask, and where no pixel was seen. Raises
     `DataError` where the two differ in size.
     """
     if heat.shape != mask.shape:
         raise DataError(
             f"the heatmap is {heat.shape} and the mask {mask.shape}; bring both to the image, (H, W)"
         )
-    point = hottest_point(heat)
-    if point is None or not mask.any():
+    return math.nan if np.isnan(heat).all() else mask_hit(clear_point(heat), mask)
+
+
+def mask_hit(point: tuple[int, int] | None, mask: NDArray[np.bool_]) -> float:
+    """1 where a point (x, y) lies in a mask, bool (H, W), else 0, also for no point (None); NaN for an empty mask."""
+    if not mask.any():
         return math.nan
-    x, y = point
-    return float(mask[y, x])
+    return float(point is not None and mask[point[1], point[0]])
 
 
 def _rows() -> tuple[Metric, ...]:
@@ -156,7 +160,7 @@ def _rows() -> tuple[Metric, ...]:
             function=mask_pointing,
             protocol="hottest pixel in the mask, no tolerance",
             title="Pointing at a mask",
-            formula="pointing-mask = [argmax H ∈ R],  R the pixels that make the breed",
+            formula="pointing-mask = [argmax H ∈ R],  R the pixels that make the breed; 0 for a constant map",
             paper=f"{OWN}, of generated critters; the pointing game of Zhang et al. 2018 without its disk",
             cannot_show="all but one pixel of the map; a coarse map may point beside a thin part it is about",
             undefined="the mask is empty, or no pixel was seen",

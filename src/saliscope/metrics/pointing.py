@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from saliscope.boxes import Box
 from saliscope.errors import DataError, OptionError, nearest
+from saliscope.localization.normalise import is_constant
 from saliscope.metrics.localization import pixels_of
 from saliscope.metrics.scores import Direction, Score
 
@@ -19,6 +20,7 @@ __all__ = [
     "PointingGame",
     "PointingScores",
     "PointingVariant",
+    "clear_point",
     "hottest_point",
     "is_difficult",
     "pointing_hit",
@@ -42,6 +44,18 @@ def hottest_point(heat: NDArray[np.floating]) -> tuple[int, int] | None:
         return None
     y, x = divmod(int(np.nanargmax(heat)), heat.shape[1])
     return x, y
+
+
+def clear_point(heat: NDArray[np.floating]) -> tuple[int, int] | None:
+    """The `hottest_point` of a heatmap (H, W), or None where no place of it is hotter than another.
+
+    So it is where all that was seen is equal but for rounding (`is_constant`), holds an infinity, or nothing was seen.
+    """
+    point = hottest_point(heat)
+    if point is None:
+        return None
+    low, high = float(np.nanmin(heat)), float(np.nanmax(heat))
+    return None if not math.isfinite(high - low) or is_constant(low, high) else point
 
 
 def pointing_hit(
@@ -88,13 +102,16 @@ def points_at(
 ) -> float:
     """One trial of the pointing game: 1 where the hottest point of a heatmap (H, W) is a `pointing_hit`, else 0.
 
-    NaN where nothing is annotated, an empty mask included, or no pixel was seen. Raises what `hottest_point` and `pointing_hit` raise.
+    A constant map, which has no `clear_point`, misses. NaN where nothing is annotated, an empty mask included, or no pixel was
+    seen. Raises what `hottest_point` and `pointing_hit` raise.
     """
-    point = hottest_point(heat)
-    if point is None or not (truth.any() if isinstance(truth, np.ndarray) else len(truth)):
+    point = clear_point(heat)
+    annotated = truth.any() if isinstance(truth, np.ndarray) else len(truth)
+    if not annotated or np.isnan(heat).all():
         return math.nan
     size = (heat.shape[0], heat.shape[1])
-    return float(pointing_hit(point, truth, size, variant=variant, radius=radius))
+    hit = point is not None and pointing_hit(point, truth, size, variant=variant, radius=radius)
+    return float(hit)
 
 
 def _boxes_of(truth: object) -> list[Box]:

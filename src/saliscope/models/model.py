@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from saliscope.engine import Network, Prepared, Survey, prepare, shadow, survey, unwrap
-from saliscope.errors import OptionError, TargetError, nearest
+from saliscope.errors import ModelError, OptionError, SaliscopeError, TargetError, nearest
 from saliscope.frames import Frame
 from saliscope.images import Photo
 from saliscope.models.labels import find_label
@@ -107,12 +107,15 @@ class Model:
 
     @property
     def survey(self) -> Survey:
-        """What one pass of noise through the module showed: its layers, its head, its recommended layer."""
+        """What one pass of noise through the module showed: its layers, its head, its recommended layer.
+
+        Raises `ModelError` where the network does not run on inputs of the size that pictures are brought to.
+        """
         with self._lock:
             self._notice_changes()
             if self._survey is None:
                 with _neutral(self.module):
-                    found = survey(self.module, self._noise(), read=logits_of)
+                    found = self._surveyed()
                 self._check(found.logits)
                 self._survey = found
             return self._survey
@@ -196,6 +199,21 @@ class Model:
         """The name of a class, None where the model has no labels for it."""
         return self.labels[index] if self.labels is not None and index < len(self.labels) else None
 
+    def _surveyed(self) -> Survey:
+        noise = self._noise()
+        try:
+            return survey(self.module, noise, read=logits_of)
+        except (SaliscopeError, torch.OutOfMemoryError):
+            raise
+        except Exception as err:  # a network may raise anything
+            if _runs_on(self.module, noise):
+                raise
+            height, width = self.preprocessing.size
+            raise ModelError(
+                f"{self.name} does not run on pictures of {height} x {width} ({type(err).__name__}: {err}); give the size that it was "
+                "built for (--size HEIGHTxWIDTH), or leave --size out"
+            ) from err
+
     def _check(self, logits: Tensor) -> None:
         """Refuse labels of another number than the classes; say that a network ends in a softmax."""
         classes = logits.shape[1]
@@ -255,6 +273,15 @@ class Model:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
+
+
+def _runs_on(module: nn.Module, inputs: Tensor) -> bool:
+    """Whether a network runs on inputs by itself, so that what went wrong around it is not its doing."""
+    try:
+        shadow(module)(inputs)
+    except Exception:  # see above
+        return False
+    return True
 
 
 def _precision(given: Precision) -> Precision:

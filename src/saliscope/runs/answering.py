@@ -33,7 +33,7 @@ from saliscope.runs.questions import (
 )
 from saliscope.runs.record import Record
 from saliscope.runs.settings import RunSettings
-from saliscope.runs.store import SANITY_TABLE, Store, measured_name
+from saliscope.runs.store import ASKED, SANITY_TABLE, Store, measured_name
 from saliscope.runs.subject import Subject, open_subject
 from saliscope.runs.tables import to_bytes
 from saliscope.runs.working import Watch, Working
@@ -41,7 +41,30 @@ from saliscope.settings import differences, plain
 
 _OF_SANITY = ("id", "index", "split", "status", "target", "rank", "is_truth")
 
-__all__ = ["ask_about", "asks_more", "check_evidence", "same_subject"]
+__all__ = ["ask_about", "asks_more", "check_evidence", "drop_damaged", "same_subject"]
+
+
+def drop_damaged(
+    settings: RunSettings, store: Store, record: Record, told: Watch, own: Collection[str] = ()
+) -> None:
+    """Remove the parts of what is asked that were damaged since, so that they are asked anew; those of `own` in a shard."""
+    keys = [question.key for question in questions_of(settings, record.asked)]
+    maps = store.parts("maps") if settings.shard is None else own
+    names = frozenset(measured_name(name, key) for name in maps for key in keys)
+    wanted = {table: names for table in ASKED if keys}
+    if asks_sanity(settings):
+        wanted[SANITY_TABLE] = frozenset(store.parts(SANITY_TABLE))
+    found = [
+        f"{table}/{name}.parquet"
+        for table, own_names in wanted.items()
+        for name in store.damaged(table, own_names)
+    ]
+    if found:
+        store.place.remove(found)
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        told.say(
+            f"{store.place.address}/{found[0]} is damaged{more}: what was asked there is asked anew"
+        )
 
 
 def asks_more(settings: RunSettings, store: Store, record: Record) -> bool:
@@ -180,9 +203,15 @@ def _randomise(
     if not sanity.left:
         return
     whole = count * len(sanity.parts)
-    told.begin("randomise", whole, whole - count * len(sanity.left))
     specs = dict(zip(subject.names, subject.specs, strict=True))
     stages = sanity_stages(subject.model)
+    dear = [name for name in sanity.left if specs[name].method.family == "probes"]
+    if dear:
+        told.say(
+            f"sanity makes {sanity_maps(count, len(stages)):,} maps each of {', '.join(dear)}, and for every one the network is asked "
+            f"many times; fewer with --sanity-images (now {count}), none where --ask leaves sanity out or the run these methods"
+        )
+    told.begin("randomise", whole, whole - count * len(sanity.left))
     with Working(record, store, "randomise", settings, 1) as session:
         for name in sanity.left:
             tell = _telling(told, name, sanity_maps(count, len(stages)))

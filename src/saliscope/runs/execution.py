@@ -13,7 +13,13 @@ from saliscope.data import DataSet, Sample, read_samples
 from saliscope.errors import DataError, OptionError
 from saliscope.models import Model
 from saliscope.provenance import now
-from saliscope.runs.answering import ask_about, asks_more, check_evidence, same_subject
+from saliscope.runs.answering import (
+    ask_about,
+    asks_more,
+    check_evidence,
+    drop_damaged,
+    same_subject,
+)
 from saliscope.runs.anywhere import from_anywhere, moved
 from saliscope.runs.clearing import clear
 from saliscope.runs.explain_stage import explaining
@@ -112,6 +118,7 @@ def _every_stage(
     added = _explain(subject, store, record, told, retry=retry, named=named)
     own = _own_parts(subject, store) if settings.shard is not None else ()
     _measure(settings, subject.data, store, record, told, named=named[1], own=own)
+    drop_damaged(settings, store, record, told, own)
     ask_about(subject, store, record, told, named=named, own=own)
     return _outcome(store, added)
 
@@ -140,6 +147,7 @@ def measure(
         parts = dict(data) if data is not None else _opened(own)
         check_splits(own, parts)
         _measure(own, parts, store, record, told, named=data is None)
+        drop_damaged(own, store, record, told)
         if asks_more(own, store, record):
             subject = same_subject(own, record, model, parts)
             check_evidence(subject)

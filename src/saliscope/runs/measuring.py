@@ -16,6 +16,7 @@ from saliscope.errors import DataError, OptionError, SaliscopeError
 from saliscope.frames import Frame
 from saliscope.localization import parse_protocol
 from saliscope.metrics import METRICS, box_region, is_difficult, union_iou
+from saliscope.metrics.known_evidence import mask_hit
 from saliscope.runs.naming import folded
 from saliscope.runs.scoring import (
     MASK_SCORES,
@@ -23,7 +24,6 @@ from saliscope.runs.scoring import (
     Heat,
     Measures,
     Scores,
-    add_mask_pointing,
     add_pointing,
     box_alone,
     iou_of_sides,
@@ -323,7 +323,7 @@ def _even_heat(found: Scores, truth: Annotated, measures: Measures) -> None:
             even[truth.ignore & ~mask] = np.nan
         for metric in MASK_SCORES:
             found.add(metric, f"mask:{name}", METRICS[metric](even, mask))
-        add_mask_pointing(found, middle, name, mask)
+        found.add("pointing-mask", f"mask:{name}", mask_hit(middle, mask))
 
 
 def _failed_row(part: DataSet, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ __all__ = [
     "Asked",
     "asks_sanity",
     "check_words",
+    "needs_asking",
     "questions_of",
     "replaced_by",
     "sanity_facts",
@@ -61,6 +62,11 @@ def check_words(words: tuple[str, ...]) -> tuple[str, ...]:
             raise OptionError(f'"{word}" needs no asking: the maps and the annotation tell it')
         raise OptionError(f'"{word}" cannot be asked of a network; {nearest(word, known)}')
     return tuple(dict.fromkeys(words))
+
+
+def needs_asking(metric: str) -> bool:
+    """Whether the network has to be asked for a metric, by its own name as a word of `ask`."""
+    return any(metric in row.metrics for row in INQUIRIES.values())
 
 
 def questions_of(

@@ -32,6 +32,7 @@ from saliscope.metrics import (
     pointing_hit,
     precision_under,
 )
+from saliscope.metrics.known_evidence import mask_hit
 from saliscope.metrics.wsol import wsol_curve, wsol_grid, wsol_resize_box, wsol_scoremap
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ __all__ = [
     "Heat",
     "Measures",
     "Scores",
-    "add_mask_pointing",
     "add_pointing",
     "box_alone",
     "combos_of",
@@ -177,7 +177,7 @@ def score_map(heat: Heat, truth: Annotated, measures: Measures) -> Scores:
     add_pointing(found, point, truth, measures.pointing)
     for name, mask in truth.masks.items():
         _heat_in_mask(found, heat, name, mask, truth.ignore, scaled["min-max"])
-        add_mask_pointing(found, point, name, mask)
+        found.add("pointing-mask", f"mask:{name}", mask_hit(point, mask))
     _spread(found, heat)
     if truth.boxes and measures.thresholds:
         for rule in measures.rules:
@@ -246,14 +246,6 @@ def add_pointing(
             )
         for protocol in pointing_protocols(variant, difficult=truth.difficult):
             found.add("pointing", protocol, hit)
-
-
-def add_mask_pointing(
-    found: Scores, point: tuple[int, int] | None, name: str, mask: NDArray[np.bool_]
-) -> None:
-    """Whether one point (x, y) lies in a mask; no point misses, and where the mask is empty there is no trial."""
-    hit = float(point is not None and mask[point[1], point[0]]) if mask.any() else math.nan
-    found.add("pointing-mask", f"mask:{name}", hit)
 
 
 def _heat_in_mask(

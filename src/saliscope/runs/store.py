@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from saliscope.errors import DataError
 from saliscope.runs.place import Place
 from saliscope.runs.tables import KEY, TABLES, from_bytes, to_bytes
 
@@ -82,6 +83,23 @@ class Store:
             for name in self.parts("maps")
             if not there.issuperset(measured_name(name, key) for key in keys)
         ]
+
+    def damaged(self, table: str, names: Collection[str]) -> list[str]:
+        """Those of some parts of a table that are there and cannot be read: a failing disk or a copy changed them."""
+        there = [name for name in self.parts(table) if name in names]
+
+        def is_damaged(name: str) -> bool:
+            path = f"{table}/{name}.parquet"
+            data = self.place.read(path)
+            try:
+                from_bytes(data, path)
+            except DataError:
+                return True
+            return False
+
+        with ThreadPoolExecutor(8) as pool:
+            found = pool.map(is_damaged, there)
+            return [name for name, damaged in zip(there, found, strict=True) if damaged]
 
     def images_in(self, names: Sequence[str]) -> int:
         """How many samples some parts of maps hold."""

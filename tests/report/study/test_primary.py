@@ -1,6 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 
+from asked_runs import put_answers
 from saliscope.errors import OptionError
 from saliscope.report.study.derived import as_hits, at_thresholds, best_centred_box, top_error
 from saliscope.report.study.grid import grid_of
@@ -168,6 +171,19 @@ def test_max_box_acc_v2_is_a_mean_over_deltas(make_run):
 def test_a_score_that_was_not_measured_is_refused(make_run, text, said):
     with pytest.raises(OptionError, match=said):
         find_primary(study_of([make_run(n=3)]), text)
+
+
+@pytest.mark.parametrize("text", ["deletion@saliscope", "deletion"])
+def test_a_score_that_nobody_asked_for_is_refused_with_the_command_that_asks(make_run, text):
+    run = make_run(n=3)
+    said = (
+        f'"{text}" was not measured; the network has to be asked for it first, '
+        f"saliscope measure {run.place.address} --ask deletion; known: "
+    )
+    with pytest.raises(OptionError, match=re.escape(said)):
+        find_primary(study_of([run]), text)
+    put_answers(run, {("cam", "deletion", "saliscope"): np.arange(3) / 4})
+    assert find_primary(study_of([run]), text).scored.values["cam"].tolist() == [0, 0.25, 0.5]
 
 
 def test_chosen_needs_a_sweep(make_run):

@@ -46,12 +46,13 @@ class Primary:
 def find_primary(study: Study, given: str | None = None) -> Primary:
     """The primary score of the runs, or the one `given` in its place.
 
-    Raises `OptionError` for a score that was not measured.
+    Raises `OptionError` for a score that was not measured, with the command for one that the network has to be asked for.
     """
     settings, names = study.runs[0].settings, _names(study)
     text = given or settings.primary
     failing = _FAILING if given else f"{_FAILING}, so name one with --primary"
-    metric, protocol = names.find(text, failing=failing)
+    asking = f"saliscope measure {study.runs[0].place.address}"
+    metric, protocol = names.find(text, failing=failing, asking=asking)
     scored = scored_by(study, metric, protocol)
     if not scored.values:
         known = [name for name in names.known if name != text]
