@@ -238,5 +238,5 @@ def _flat_counts(evidence: Evidence) -> Mapping[str, dict[str, Any]]:
                 continue
             own = {s: n for spec, s, n in rows.rows() if spec == method.spec}
             flat = sum(n for s, n in own.items() if s != "ok")
-            found[method.name] = {"maps": sum(own.values()), "flat": flat if own else None}
+            found[method.name] = {"maps": sum(own.values()) or None, "flat": flat if own else None}
     return found

@@ -17,7 +17,7 @@ def unfinished(evidence: Evidence) -> list[str]:
     for name, run in zip(evidence.study.names, evidence.study.runs, strict=True):
         head = _head(name)
         if not run.has_maps:
-            found.append(f"{head}maps/ is not in the folder of the run, so that nothing is drawn here; scores and tables are whole.")  # fmt: skip
+            found.append(f"{head}maps/ is not in the folder of the run: no heatmap is drawn, and flat maps are not counted; scores are whole.")  # fmt: skip
         elif run.missing:
             found.append(f"{head}{counted(run.missing, 'selected image')} not explained yet; the same `saliscope evaluate` continues.")  # fmt: skip
         if run.unmeasured:
