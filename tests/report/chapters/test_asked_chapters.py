@@ -242,7 +242,7 @@ def belief(wins, low, high, *, n=50, noise=None, truth=float("nan"), metric="del
         (belief(0.52, 0.4, 0.62), "cannot tell: 52 %"),
         (belief(0.2, 0.1, 0.3), "prefers the shuffled map: the good one wins in 20 % of images"),
         (belief(0.75, float("nan"), float("nan"), n=4), "75 % of too few images"),
-        (belief(float("nan"), float("nan"), float("nan"), n=0), "undefined on every image"),
+        (belief(float("nan"), float("nan"), float("nan"), n=0), "no shuffled map has this score"),
         (belief(0.9, 0.8, 1.0, noise=0.3, truth=0.5), "tells a good map from a shuffled one in 90 % of images, blurred by seeds (0.30 of what lies between methods), agrees in part with the truth (0.50)"),
         (belief(0.9, 0.8, 1.0, noise=1.2, truth=-0.6), "tells a good map from a shuffled one in 90 % of images, seeds weigh 1.20 times as much as methods, against the truth (−0.60)"),
         (belief(0.9, 0.8, 1.0, noise=float("nan"), truth=0.1), "tells a good map from a shuffled one in 90 % of images, hardly agrees with the truth (0.10)"),

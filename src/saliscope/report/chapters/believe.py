@@ -39,7 +39,7 @@ def verdict_of(one: Belief) -> str:
 def _separates(one: Belief) -> str:
     wins, share = one.wins, f"{100 * one.wins.estimate:.0f} %"
     if not wins.n:
-        return "undefined on every image"
+        return "no shuffled map has this score"
     if math.isnan(wins.low):
         return f"{share} of too few images"
     if wins.low > 0.5:
