@@ -9,6 +9,7 @@ from saliscope.localization import find_box, has_no_box, status_of
 from saliscope.runs.place import open_place
 from saliscope.runs.record import Record
 from saliscope.runs.settings import make_run_settings
+from saliscope.runs.store import MEASURED
 from saliscope.runs.tables import TABLES, frame_of, to_bytes
 
 SIZES = [(120, 160), (160, 120), (90, 240), (200, 200), (48, 64), (480, 640)]
@@ -57,11 +58,11 @@ def make_run(
                 maker.fail(rows, i, names[i])
             else:
                 maker.add(rows, i, names[i], wrong=i < wrong)
-        for name, schema in TABLES.items():
+        for name in ("maps", *MEASURED):
             measured = "" if name == "maps" else ".0000000000ab"
             if finished or name == "maps" or start == 0:
                 file = f"{name}/part-all-{start:08d}-0123456789{measured}.parquet"
-                place.write(file, to_bytes(frame_of(rows[name], schema)))
+                place.write(file, to_bytes(frame_of(rows[name], TABLES[name])))
     _record(chosen, images + (0 if finished else 5), maker.specs).save(place)
     return str(folder / "run")
 

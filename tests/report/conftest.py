@@ -16,6 +16,7 @@ from saliscope.runs.place import LocalPlace
 from saliscope.runs.primary import swept_rules
 from saliscope.runs.record import Record, Session, hash_of
 from saliscope.runs.scoring import COMPLEXITY
+from saliscope.runs.store import MEASURED as MEASURED_TABLES
 from saliscope.runs.tables import TABLES, to_bytes
 from saliscope.settings import plain
 
@@ -80,9 +81,10 @@ def write_run(
     }
     for i, (split, low, high) in enumerate(_portions(whole_tables["images"], part)):
         own = (pl.col("split") == split) & pl.col("index").is_between(low, high, closed="left")
-        for name, rows in whole_tables.items():
+        for name in ("maps", *MEASURED_TABLES):
             suffix = "" if name == "maps" else f".{MEASURED}"
-            place.write(f"{name}/part-{i:04d}{suffix}.parquet", to_bytes(rows.filter(own)))
+            rows = whole_tables[name].filter(own)
+            place.write(f"{name}/part-{i:04d}{suffix}.parquet", to_bytes(rows))
     facts = {
         "model": "resnet50 (pretrained)", "weights": f"{seed:064x}",
         "preprocessing": {"size": [224, 224], "resize": "squash"},

@@ -243,8 +243,11 @@ def test_asked_afterwards_and_interrupted_it_is_the_same(
     monkeypatch.setattr(ask_stage, "ask_part", stopping)
     with pytest.raises(KeyboardInterrupt):
         runs.measure(tmp_path, model=model_of(model), ask=ALL)
-    assert runs.open_run(tmp_path).answers.is_empty()  # nothing half is shown
+    half = runs.open_run(tmp_path)
+    assert half.half_asked
+    assert half.answers.is_empty()  # nothing half is shown
     runs.measure(tmp_path, model=model_of(model), ask=ALL)
+    assert not runs.open_run(tmp_path).half_asked
     assert len(count) == 3 * 9 + 1  # what was written is not asked again
     one, other = runs.open_run(asked), runs.open_run(tmp_path)
     assert one.answers.equals(other.answers, null_equal=True)

@@ -124,6 +124,12 @@ class Run:
         return len(self._store.unmeasured(self.record.measured))
 
     @property
+    def half_asked(self) -> bool:
+        """Whether there are answers that are not shown yet: the network was asked about some of the maps, and then stopped."""
+        keys = {name.rpartition(".")[2] for name in self._store.parts("answers")}
+        return not keys <= set(self.record.asked)
+
+    @property
     def missing(self) -> int:
         """How many of the selected samples are neither explained nor failed."""
         progress = self._store.progress()

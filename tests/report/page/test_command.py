@@ -125,12 +125,22 @@ def test_a_run_whose_maps_were_left_behind(make_run, tmp_path):
     assert not any(picture["maps"] for picture in pictures)
 
 
+def test_a_run_that_was_stopped_while_asking_warns(make_run, tmp_path):
+    folder = make_run(tmp_path, 8, photos=False, failed=0)
+    (Path(folder) / "answers").mkdir()
+    (Path(folder) / "answers/part-test-00000000-abc.curves-1234567890ab.parquet").write_bytes(b"")
+    said = " ".join(write_report(folder, photos=False, **FEW).warnings)
+    assert "asking the network was stopped before the last map" in said
+    assert "the same --ask continues" in said
+
+
 def test_an_unfinished_run_warns(make_run, tmp_path):
     folder = make_run(tmp_path, 16, photos=False, failed=0, finished=False)
     report = write_report(folder, photos=False, **FEW)
     said = " ".join(report.warnings)
     assert "5 selected images not explained yet" in said
     assert "1 part of maps not measured yet" in said
+    assert "asking the network" not in said
     assert "not explained yet" in Path(report.page).read_text(encoding="utf-8")
 
 

@@ -22,6 +22,8 @@ def unfinished(evidence: Evidence) -> list[str]:
             found.append(f"{head}{counted(run.missing, 'selected image')} not explained yet; the same `saliscope evaluate` continues.")  # fmt: skip
         if run.unmeasured:
             found.append(f"{head}{counted(run.unmeasured, 'part')} of maps not measured yet; `saliscope measure` does that.")  # fmt: skip
+        if run.half_asked:
+            found.append(f"{head}asking the network was stopped before the last map, and what it answered is not shown yet; the same --ask continues.")  # fmt: skip
     return found
 
 
