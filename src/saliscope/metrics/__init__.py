@@ -66,7 +66,6 @@ from saliscope.metrics.energy import enrichment, heat_share
 from saliscope.metrics.every import every_metric, metric_named
 from saliscope.metrics.faithfulness import FAITHFULNESS, curve_area
 from saliscope.metrics.imputation import impute
-from saliscope.metrics.infidelity import Perturbation, infidelity, infidelity_scores
 from saliscope.metrics.inquiries import INQUIRIES, Answered, Inquiry, inquiries_for
 from saliscope.metrics.known_evidence import (
     EVIDENCE_METRICS,
@@ -77,7 +76,15 @@ from saliscope.metrics.known_evidence import (
     twin_enrichment,
     twin_share,
 )
-from saliscope.metrics.lasting import SanityVerdict, lasting, sanity_verdict, surviving
+from saliscope.metrics.likeness import (
+    SIMILARITY_METRICS,
+    Likeness,
+    hog_features,
+    hog_similarity,
+    pearson,
+    similarity,
+    ssim,
+)
 from saliscope.metrics.localization import (
     box_region,
     gt_known,
@@ -85,9 +92,10 @@ from saliscope.metrics.localization import (
     pixels_of,
     union_iou,
 )
-from saliscope.metrics.occlusion_rank import occlusion_drops, occlusion_rank
+from saliscope.metrics.occlusion import occlusion_drops, occlusion_rank
 from saliscope.metrics.order import Ties, removal_ranks, tied_share
 from saliscope.metrics.panel import Panel, Twin, to_size
+from saliscope.metrics.perturbation import Perturbation, infidelity, infidelity_scores
 from saliscope.metrics.pixels import (
     PixelAP,
     pixel_average_precision,
@@ -127,7 +135,7 @@ from saliscope.metrics.regions import (
     rank_accuracy,
     relevance_rank,
 )
-from saliscope.metrics.road import Road, road
+from saliscope.metrics.road_curves import Road, road
 from saliscope.metrics.robustness import (
     ROBUSTNESS_METRICS,
     Explainer,
@@ -140,16 +148,8 @@ from saliscope.metrics.robustness import (
 from saliscope.metrics.sanity import SANITY_METRICS
 from saliscope.metrics.scores import Direction, Family, Mean, Metric, Need, Score
 from saliscope.metrics.sets import SET_METRICS
-from saliscope.metrics.similarity import (
-    SIMILARITY_METRICS,
-    Likeness,
-    hog_features,
-    hog_similarity,
-    pearson,
-    similarity,
-    ssim,
-)
 from saliscope.metrics.substrates import Substrate, substrate
+from saliscope.metrics.survival import SanityVerdict, lasting, sanity_verdict, surviving
 
 __all__ = [
     "AGREEMENT_METRICS",

@@ -20,9 +20,9 @@ from saliscope.metrics.drop import (
     relative_gain,
     win,
 )
-from saliscope.metrics.infidelity import infidelity
+from saliscope.metrics.perturbation import infidelity
 from saliscope.metrics.ranks import spearman
-from saliscope.metrics.road import combined
+from saliscope.metrics.road_curves import combined
 from saliscope.metrics.scores import Metric
 
 __all__ = ["FAITHFULNESS", "curve_area"]

@@ -26,11 +26,11 @@ from saliscope.metrics.drop import (
     relative_gain,
     win,
 )
-from saliscope.metrics.infidelity import infidelity_scores
 from saliscope.metrics.known_evidence import twin_enrichment, twin_share
-from saliscope.metrics.occlusion_rank import occlusion_drops, occlusion_rank
+from saliscope.metrics.occlusion import occlusion_drops, occlusion_rank
 from saliscope.metrics.panel import LOGIT, PROBABILITY, Panel, to_size
-from saliscope.metrics.road import road
+from saliscope.metrics.perturbation import infidelity_scores
+from saliscope.metrics.road_curves import road
 from saliscope.metrics.robustness import (
     flip_consistency,
     jpeg_consistency,

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from saliscope.engine import own_generator
 from saliscope.errors import DataError, OptionError
+from saliscope.metrics.likeness import Likeness, similarity
 from saliscope.metrics.scores import OWN, Metric
-from saliscope.metrics.similarity import Likeness, similarity
 
 __all__ = [
     "ROBUSTNESS_METRICS",

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from saliscope.metrics.lasting import lasting
 from saliscope.metrics.randomisation import ClassExplainer, data_randomisation, random_logit
 from saliscope.metrics.scores import OWN, Metric
+from saliscope.metrics.survival import lasting
 
 __all__ = ["SANITY_METRICS"]
 

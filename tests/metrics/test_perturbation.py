@@ -6,7 +6,7 @@ import torch
 from captum.metrics import infidelity as captum_infidelity
 
 from saliscope.errors import DataError, OptionError
-from saliscope.metrics.infidelity import infidelity, infidelity_scores, perturbations
+from saliscope.metrics.perturbation import infidelity, infidelity_scores, perturbations
 
 
 def test_known_answers():

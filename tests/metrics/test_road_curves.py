@@ -6,7 +6,7 @@ import torch
 
 from saliscope.errors import DataError, OptionError
 from saliscope.metrics.imputation import impute
-from saliscope.metrics.road import SHARES, combined, remove_and_debias, road
+from saliscope.metrics.road_curves import SHARES, combined, remove_and_debias, road
 
 
 def scene(size=(10, 12)):
