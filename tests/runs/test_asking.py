@@ -14,10 +14,11 @@ from saliscope.data import open_data
 from saliscope.errors import DataError, OptionError
 from saliscope.metrics import INQUIRIES, Panel, inquiries_for, to_size
 from saliscope.metrics.curves import removal_curves
-from saliscope.metrics.drop import coherency, keep, mean_heat, relative_drop
+from saliscope.metrics.drop import coherency, mean_heat, relative_drop
+from saliscope.metrics.kept import keep
 from saliscope.metrics.occlusion import occlusion_drops, occlusion_rank
 from saliscope.metrics.perturbation import infidelity_scores
-from saliscope.metrics.robustness import flip_consistency, sensitivity
+from saliscope.metrics.stability import flip_consistency, sensitivity
 from saliscope.models import load_model
 from saliscope.runs.forgetting import sanity_rows, sanity_samples
 from saliscope.runs.measuring import SHUFFLED, shuffled_map

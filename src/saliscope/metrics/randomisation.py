@@ -22,7 +22,7 @@ from saliscope.engine import Stage, call, own_generator, reinitialised, shadow, 
 from saliscope.errors import DataError, OptionError, TargetError, nearest
 from saliscope.frames import Frame
 from saliscope.metrics.likeness import Likeness, similarity
-from saliscope.metrics.robustness import maps_by
+from saliscope.metrics.stability import maps_by
 from saliscope.models import logits_of
 
 __all__ = [
