@@ -516,7 +516,7 @@ def test_the_network_forgets_and_each_method_is_followed_once(
     assert_frame_equal(own.sort(order), expected.sort(order), abs_tol=1e-6)
     monkeypatch.setattr("saliscope.runs.answering.sanity_rows", None)
     runs.measure(tmp_path, model=model_of(model), ask=("sanity",), sanity_images=3)
-    monkeypatch.setattr("saliscope.runs.execution.same_subject", None)
+    monkeypatch.setattr("saliscope.runs.answering._same_subject", None)
     runs.measure(tmp_path, protocols=["cam2016"])  # without the network
     assert set(runs.open_run(tmp_path).sanity["spec"]) == set(run.methods)
 
