@@ -71,7 +71,7 @@ def ask_again(
     settings: RunSettings, model: Model | None, data: Mapping[str, DataSet], store: Store,
     record: Record, told: Watch, *, named: tuple[bool, bool],
 ) -> None:  # fmt: skip
-    """Ask about stored maps what has no answer yet; the network is loaded only if there is something, unless it is given.
+    """Ask about stored maps what has no answer yet, or a damaged one; the network is loaded only if there is something, unless given.
 
     Raises `OptionError`, naming what differs, where the network or the data is not the one of the maps.
     """
