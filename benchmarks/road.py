@@ -24,7 +24,7 @@ from torch import Tensor
 from saliscope.bench import interleaved, machine
 from saliscope.metrics.imputation import impute
 from saliscope.metrics.order import removal_ranks, share_removed
-from saliscope.metrics.road import SHARES
+from saliscope.metrics.road_curves import SHARES
 
 NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 

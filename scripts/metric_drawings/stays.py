@@ -23,7 +23,7 @@ from metric_drawings.material import (
 from metric_drawings.panels import BLUE, GREY, ORANGE, drawing, label, outline, row, show
 from saliscope import metrics
 from saliscope.localization import normalise
-from saliscope.metrics.robustness import jpeg_copies, nearby_copies
+from saliscope.metrics.stability import jpeg_copies, nearby_copies
 from saliscope.models import logits_of
 
 _METHODS = ("grad-cam", "guided-backprop")

@@ -25,9 +25,10 @@ from metric_drawings.material import (
 )
 from metric_drawings.panels import BLUE, CHART, GREEN, GREY, ORANGE, drawing, label, row, show
 from saliscope import metrics
-from saliscope.metrics.infidelity import perturbations
+from saliscope.metrics.asking import ask
 from saliscope.metrics.order import share_removed
-from saliscope.metrics.road import remove_and_debias
+from saliscope.metrics.perturbation import perturbations
+from saliscope.metrics.road_curves import remove_and_debias
 from saliscope.metrics.substrates import substrate
 
 _SHOWN = (0.1, 0.3, 0.5)
@@ -160,7 +161,7 @@ def infidelity() -> Figure:
     x, heat, count = as_input(critter()), _heat()[0, 0].double(), 200
     taken = torch.cat([perturbations(x, i, mean=_MEAN, std=_STD) for i in range(count)])
     products = (heat * taken.sum(1).double()).sum((1, 2)).numpy()
-    answers = metrics.asking.ask(_asked(), count + 1, lambda v, _: torch.stack([x if i == 0 else x - taken[i - 1] for i in v]))  # fmt: skip
+    answers = ask(_asked(), count + 1, lambda v, _: torch.stack([x if i == 0 else x - taken[i - 1] for i in v]))  # fmt: skip
     drops = (answers[0] - answers[1:]).flatten().numpy()
     beta = drops @ products / (products @ products)
     widest = int(np.argmax(np.abs(drops)))

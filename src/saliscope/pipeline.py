@@ -18,7 +18,8 @@ from saliscope.frames import Frame
 from saliscope.images import Photo, image_size, load_image
 from saliscope.methods import MethodSpec, layers_of
 from saliscope.models import Model
-from saliscope.runs.stream import Steps, cores, each_or_all, overlapped, works_beside
+from saliscope.runs.local import cores
+from saliscope.runs.stream import Steps, each_or_all, overlapped, works_beside
 
 __all__ = ["Outcome", "explain_files"]
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 __all__ = ["machine", "now", "versions"]
@@ -39,9 +42,10 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """One line that says where something was computed."""
-    import torch
-
+    """One line that says where something was computed; of torch only where it is loaded, for measuring does without."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return f"{_processor()} ({platform.machine()})"
     where = platform.processor() or platform.machine()
     if torch.cuda.is_available():
         where += f", {torch.cuda.get_device_name()}"
@@ -49,3 +53,13 @@ def machine() -> str:
         capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         where = f"{capabilities.get('cpu_name') or where} ({platform.machine()})"
     return f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    """What the kernel calls the processor, where it says so."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, name = line.partition(":")
+            if key.strip() == "model name":
+                return name.strip()
+    return platform.processor() or platform.machine()

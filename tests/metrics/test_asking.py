@@ -7,9 +7,9 @@ import torch
 
 from saliscope.engine import BatchTarget, Budget, Network, Question
 from saliscope.metrics.curves import CurveProtocol, removal_curves
-from saliscope.metrics.drop import keep, kept_scores
-from saliscope.metrics.occlusion_rank import occlusion_drops
-from saliscope.metrics.road import road
+from saliscope.metrics.kept import keep, kept_scores
+from saliscope.metrics.occlusion import occlusion_drops
+from saliscope.metrics.road_curves import road
 
 
 @pytest.fixture

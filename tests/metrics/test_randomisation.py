@@ -13,7 +13,7 @@ import saliscope as sc
 from saliscope.engine import reinitialised
 from saliscope.errors import DataError, OptionError, TargetError
 from saliscope.metrics import randomisation
-from saliscope.metrics.lasting import lasting, sanity_verdict, surviving
+from saliscope.metrics.likeness import similarity
 from saliscope.metrics.randomisation import (
     chance_similarity,
     data_randomisation,
@@ -22,7 +22,7 @@ from saliscope.metrics.randomisation import (
     randomised,
     stages,
 )
-from saliscope.metrics.similarity import similarity
+from saliscope.metrics.survival import lasting, sanity_verdict, surviving
 
 RANKS = ("spearman-abs", "spearman")
 

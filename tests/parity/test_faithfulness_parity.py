@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from saliscope.metrics.curves import CurveProtocol, removal_curves
-from saliscope.metrics.drop import absolute_drop, increase, kept_scores, relative_drop
+from saliscope.metrics.drop import absolute_drop, increase, relative_drop
 from saliscope.metrics.imputation import impute
+from saliscope.metrics.kept import kept_scores
 from saliscope.metrics.order import removal_ranks, share_removed
 
 metrics = pytest.importorskip("torchcam.metrics")

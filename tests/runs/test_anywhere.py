@@ -6,7 +6,7 @@ import pytest
 
 from saliscope.errors import DataError, ModelError
 from saliscope.runs import make_run_settings
-from saliscope.runs.anywhere import from_anywhere, moved
+from saliscope.runs.anywhere import from_anywhere
 
 
 @pytest.fixture
@@ -85,20 +85,6 @@ def test_what_is_given_in_memory_has_any_name(here):
         from_anywhere(given, data=False)
     with pytest.raises(DataError, match='no data set is called "my data"'):
         from_anywhere(given, model=False)
-
-
-def test_another_folder_of_the_same_data(here):
-    for name, expected in [
-        ("folder:/old/photos:boxes=b.csv:test=0.5", "folder:/new:boxes=b.csv:test=0.5"),
-        ("folder:/old", "folder:/new"),
-    ]:
-        found = moved(make_run_settings(model="a", data=name, root="/new"))
-        assert (found.data, found.root) == (expected, None)
-    for given in (
-        make_run_settings(model="a", data="voc", root="/new"),
-        make_run_settings(model="a", data="folder:/old"),
-    ):
-        assert moved(given) == given
 
 
 def test_absolute_names_stay(here):

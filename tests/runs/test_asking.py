@@ -14,10 +14,11 @@ from saliscope.data import open_data
 from saliscope.errors import DataError, OptionError
 from saliscope.metrics import INQUIRIES, Panel, inquiries_for, to_size
 from saliscope.metrics.curves import removal_curves
-from saliscope.metrics.drop import coherency, keep, mean_heat, relative_drop
-from saliscope.metrics.infidelity import infidelity_scores
-from saliscope.metrics.occlusion_rank import occlusion_drops, occlusion_rank
-from saliscope.metrics.robustness import flip_consistency, sensitivity
+from saliscope.metrics.drop import coherency, mean_heat, relative_drop
+from saliscope.metrics.kept import keep
+from saliscope.metrics.occlusion import occlusion_drops, occlusion_rank
+from saliscope.metrics.perturbation import infidelity_scores
+from saliscope.metrics.stability import flip_consistency, sensitivity
 from saliscope.models import load_model
 from saliscope.runs.forgetting import sanity_rows, sanity_samples
 from saliscope.runs.measuring import SHUFFLED, shuffled_map
@@ -515,7 +516,7 @@ def test_the_network_forgets_and_each_method_is_followed_once(
     assert_frame_equal(own.sort(order), expected.sort(order), abs_tol=1e-6)
     monkeypatch.setattr("saliscope.runs.answering.sanity_rows", None)
     runs.measure(tmp_path, model=model_of(model), ask=("sanity",), sanity_images=3)
-    monkeypatch.setattr("saliscope.runs.execution.same_subject", None)
+    monkeypatch.setattr("saliscope.runs.answering._same_subject", None)
     runs.measure(tmp_path, protocols=["cam2016"])  # without the network
     assert set(runs.open_run(tmp_path).sanity["spec"]) == set(run.methods)
 

@@ -16,8 +16,7 @@ from saliscope import runs
 from saliscope.errors import DataError, OptionError
 from saliscope.runs import cluster
 from saliscope.runs.cluster import _Actor, _Tries, run_on_ray
-from saliscope.runs.local import Dead
-from saliscope.runs.stream import cores
+from saliscope.runs.local import Dead, cores
 
 # Ray warns of itself there; what it warns us of is an error as everywhere.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")

@@ -15,7 +15,7 @@ from saliscope import runs
 from saliscope.data import Listing, Sample, open_data
 from saliscope.errors import DataError, MethodError, OptionError, SaliscopeError
 from saliscope.models import Model
-from saliscope.runs import execution, explaining
+from saliscope.runs import execution, explaining, measurement
 from saliscope.runs.place import open_place
 from saliscope.runs.store import MEASURED
 
@@ -102,7 +102,7 @@ def _untold(work):
 def test_what_nobody_lived_to_tell_is_counted(settings, look, watch, photos, tmp_path, monkeypatch):
     (photos / "cat/p1.png").write_bytes(b"")
     monkeypatch.setattr(execution, "explaining", _untold(execution.explaining))
-    monkeypatch.setattr(execution, "measuring", _untold(execution.measuring))
+    monkeypatch.setattr(measurement, "measuring", _untold(measurement.measuring))
     told = watch()
     outcome = runs.evaluate(settings(), tmp_path / "run", watch=told)
     assert (outcome.done, outcome.failed, outcome.new_done, outcome.new_failed) == (11, 1, 11, 1)
@@ -347,8 +347,8 @@ def test_a_run_at_an_address(settings, look, plain, tmp_path, address, watch):
 
 def test_data_in_memory_is_measured_in_this_process(settings, photos, tmp_path, monkeypatch):
     """It may not pickle; other processes are for those who ask for them."""
-    monkeypatch.setattr(execution, "_WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(execution, "cores", lambda: 8)
+    monkeypatch.setattr(measurement, "_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(measurement, "cores", lambda: 8)
     whole = open_data(f"folder:{photos}", "all")
     data = {
         "all": Listing("mine", "all", whole.classes, whole.ids, whole.labels, lambda i: whole[i])

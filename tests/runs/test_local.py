@@ -273,3 +273,11 @@ def test_from_another_thread_too(w):
     thread.start()
     thread.join(30)
     assert sorted(found) == [2, 4]
+
+
+def test_cores_are_those_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(local.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert local.cores() == 3
+    monkeypatch.delattr(local.os, "sched_getaffinity")
+    monkeypatch.setattr(local.os, "cpu_count", lambda: None)
+    assert local.cores() == 1

@@ -330,7 +330,7 @@ def test_more_shards_than_batches(settings, look, plain, tmp_path):
 
 
 def test_a_shard_measures_its_own_parts_only(settings, look, tmp_path, monkeypatch):
-    monkeypatch.setattr(execution, "_measure", lambda *a, **k: None)
+    monkeypatch.setattr(execution, "measure_parts", lambda *a, **k: None)
     runs.evaluate(settings(shard="1/2"), tmp_path / "run")
     monkeypatch.undo()
     runs.evaluate(settings(shard="2/2"), tmp_path / "run")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saliscope.runs import stream
-from saliscope.runs.stream import Steps, cores, each_or_all, overlapped, works_beside
+from saliscope.runs.stream import Steps, each_or_all, overlapped, works_beside
 
 
 def steps(*, read=lambda i: i, work=list, finish=lambda d: d, threads=2, beside=True, behind=2):
@@ -175,11 +175,3 @@ def test_who_leaves_cores_free(monkeypatch, device, threads, own, expected):
     monkeypatch.setattr(stream, "cores", lambda: own)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     assert works_beside(torch.device(device)) is expected
-
-
-def test_cores_are_those_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(stream.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert cores() == 3
-    monkeypatch.delattr(stream.os, "sched_getaffinity")
-    monkeypatch.setattr(stream.os, "cpu_count", lambda: None)
-    assert cores() == 1

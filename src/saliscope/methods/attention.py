@@ -13,6 +13,7 @@ from torch import Tensor
 from saliscope.engine import AttentionTap, Capture, Layout, Question, count_passes, layout_of
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking
+from saliscope.methods.caveats import CAVEATS
 
 __all__ = ["Attending", "AttentionLRP", "AttentionRollout", "by_head"]
 
@@ -110,9 +111,7 @@ class AttentionRollout(Following):
     avoid: ClassVar = (
         "any question about a class; what attention does not say, the values and the layers between"
     )
-    caveat: ClassVar = (
-        "shows where the network looks, whatever the target: the same for every class"
-    )
+    caveat: ClassVar = CAVEATS["attention-rollout"]
 
     fusion: Literal["mean", "max", "min"] = "mean"
     discard: float = 0.0

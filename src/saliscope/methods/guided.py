@@ -12,15 +12,11 @@ from torch import Tensor
 from saliscope.engine import PIXELS, Question, ReluRule, relu_rule, unruled
 from saliscope.errors import MethodError
 from saliscope.methods.base import Asking, Evidence
+from saliscope.methods.caveats import CAVEATS
 from saliscope.methods.layers import average
 from saliscope.methods.pixels import Pixelwise
 
 __all__ = ["DeconvNet", "GuidedBackprop", "GuidedGradCAM"]
-
-_FAILS = (
-    "It fails the sanity check of randomised weights (Adebayo et al. 2018): it restores the edges of the image more than it "
-    "shows what the network learned (Nie et al. 2018)"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +31,6 @@ class Ruled(Pixelwise, Asking):
     class_discriminative: ClassVar = True
     signed: ClassVar = False
     passes: ClassVar = "1 forward + 1 backward to the image, by its own rule"
-    caveat: ClassVar = f"{_FAILS}, and hardly depends on the class."
     back: ClassVar[ReluRule]
 
     force: bool = False
@@ -73,6 +68,7 @@ class DeconvNet(Ruled):
     equation: ClassVar = "R^l = ReLU(R^{l+1}) at each ReLU;  M = max_c |R⁰_c|"
     use: ClassVar = "a reproduction of early papers"
     avoid: ClassVar = "what the network learned: it shows the picture's edges whatever the weights"
+    caveat: ClassVar = CAVEATS["deconvnet"]
     back: ClassVar = "deconvnet"
 
 
@@ -86,6 +82,7 @@ class GuidedBackprop(Ruled):
     equation: ClassVar = "R^l = 1[f^l > 0] ReLU(R^{l+1}) at each ReLU;  M = max_c |R⁰_c|"
     use: ClassVar = "a reproduction of early papers; a sharp picture of structure in the image"
     avoid: ClassVar = "what the network learned, and which class: it shows the picture's edges whatever the weights"
+    caveat: ClassVar = CAVEATS["guided-backprop"]
     back: ClassVar = "guided"
 
 
@@ -105,7 +102,7 @@ class GuidedGradCAM(GuidedBackprop):
     avoid: ClassVar = (
         "evidence at the resolution that it draws: the detail is the image's, not the network's"
     )
-    caveat: ClassVar = f"{_FAILS}; only its place, Grad-CAM's, depends on the class."
+    caveat: ClassVar = CAVEATS["guided-grad-cam"]
     at_layer: ClassVar = True
 
     def ask(self, question: Question) -> Tensor:

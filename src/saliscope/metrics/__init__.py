@@ -2,154 +2,8 @@
 
 from __future__ import annotations
 
-from saliscope.metrics.agreement import (
-    AGREEMENT_METRICS,
-    AlphaLevel,
-    Separation,
-    TopOverlap,
-    krippendorff_alpha,
-    linkage_of,
-    pairwise,
-    rank_methods,
-    seed_noise,
-    separation,
-    top_overlap,
-)
-from saliscope.metrics.asking import Answers
-from saliscope.metrics.box_accuracy import (
-    BestThreshold,
-    BoxAccuracy,
-    BoxAccuracyScore,
-    best_threshold,
-)
-from saliscope.metrics.catalog import METRICS
-from saliscope.metrics.classification import (
-    ClsLoc,
-    ClsLocScores,
-    classification_error,
-    localisation_error,
-)
-from saliscope.metrics.complexity import (
-    COMPLEXITY_METRICS,
-    HeatPart,
-    complexity_scores,
-    effective_area,
-    entropy,
-    gini,
-    heat_area,
-    normalised_entropy,
-)
-from saliscope.metrics.curves import (
-    CURVE_PROTOCOLS,
-    CurveKind,
-    CurveProtocol,
-    Curves,
-    area_under,
-    removal_curves,
-)
-from saliscope.metrics.describing import FAMILIES, by_family, facts_of, page_of, range_of
-from saliscope.metrics.drop import (
-    Kept,
-    KeptScores,
-    absolute_drop,
-    adcc,
-    coherency,
-    increase,
-    keep,
-    kept_scores,
-    mean_heat,
-    relative_drop,
-    relative_gain,
-    win,
-)
-from saliscope.metrics.energy import enrichment, heat_share
-from saliscope.metrics.every import every_metric, metric_named
-from saliscope.metrics.faithfulness import FAITHFULNESS, curve_area
-from saliscope.metrics.imputation import impute
-from saliscope.metrics.infidelity import Perturbation, infidelity, infidelity_scores
-from saliscope.metrics.inquiries import INQUIRIES, Answered, Inquiry, inquiries_for
-from saliscope.metrics.known_evidence import (
-    EVIDENCE_METRICS,
-    contrast,
-    cue_enrichment,
-    cue_heat,
-    mask_pointing,
-    twin_enrichment,
-    twin_share,
-)
-from saliscope.metrics.lasting import SanityVerdict, lasting, sanity_verdict, surviving
-from saliscope.metrics.localization import (
-    box_region,
-    gt_known,
-    lacks_box,
-    pixels_of,
-    union_iou,
-)
-from saliscope.metrics.occlusion_rank import occlusion_drops, occlusion_rank
-from saliscope.metrics.order import Ties, removal_ranks, tied_share
-from saliscope.metrics.panel import Panel, Twin, to_size
-from saliscope.metrics.pixels import (
-    PixelAP,
-    pixel_average_precision,
-    pixel_histogram,
-    precision_under,
-)
-from saliscope.metrics.pointing import (
-    PointingGame,
-    PointingScores,
-    hottest_point,
-    is_difficult,
-    pointing_hit,
-    points_at,
-)
-from saliscope.metrics.randomisation import (
-    ClassExplainer,
-    DataRandomisation,
-    RandomisationCurve,
-    RandomLogit,
-    Stage,
-    chance_similarity,
-    data_randomisation,
-    random_logit,
-    randomisation_curve,
-    randomised,
-    reinitialised,
-    stages,
-)
-from saliscope.metrics.ranks import average_ranks, spearman, spearman_rows
-from saliscope.metrics.regions import (
-    RelevanceRank,
-    box_coverage,
-    contrastivity,
-    energy_in_boxes,
-    enrichment_in_boxes,
-    inside_outside_ratio,
-    rank_accuracy,
-    relevance_rank,
-)
-from saliscope.metrics.road import Road, road
-from saliscope.metrics.robustness import (
-    ROBUSTNESS_METRICS,
-    Explainer,
-    Sensitivity,
-    flip_consistency,
-    jpeg_consistency,
-    sensitivity,
-    shift_consistency,
-)
-from saliscope.metrics.sanity import SANITY_METRICS
-from saliscope.metrics.scores import Direction, Family, Mean, Metric, Need, Score
-from saliscope.metrics.sets import SET_METRICS
-from saliscope.metrics.similarity import (
-    SIMILARITY_METRICS,
-    Likeness,
-    hog_features,
-    hog_similarity,
-    pearson,
-    similarity,
-    ssim,
-)
-from saliscope.metrics.substrates import Substrate, substrate
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "AGREEMENT_METRICS",
@@ -302,3 +156,234 @@ __all__ = [
     "union_iou",
     "win",
 ]
+
+_HOMES = {
+    "saliscope.metrics.agreement": (
+        "AGREEMENT_METRICS", "AlphaLevel", "Separation", "TopOverlap", "krippendorff_alpha",
+        "linkage_of", "pairwise", "rank_methods", "seed_noise", "separation", "top_overlap",
+    ),
+    "saliscope.metrics.asking": ("Answers",),
+    "saliscope.metrics.box_accuracy": (
+        "BestThreshold", "BoxAccuracy", "BoxAccuracyScore", "best_threshold",
+    ),
+    "saliscope.metrics.catalog": ("METRICS",),
+    "saliscope.metrics.classification": (
+        "ClsLoc", "ClsLocScores", "classification_error", "localisation_error",
+    ),
+    "saliscope.metrics.complexity": (
+        "COMPLEXITY_METRICS", "HeatPart", "complexity_scores", "effective_area", "entropy", "gini",
+        "heat_area", "normalised_entropy",
+    ),
+    "saliscope.metrics.curves": (
+        "CURVE_PROTOCOLS", "CurveKind", "CurveProtocol", "Curves", "area_under", "removal_curves",
+    ),
+    "saliscope.metrics.describing": ("FAMILIES", "by_family", "facts_of", "page_of", "range_of"),
+    "saliscope.metrics.drop": (
+        "absolute_drop", "adcc", "coherency", "increase", "mean_heat", "relative_drop",
+        "relative_gain", "win",
+    ),
+    "saliscope.metrics.energy": ("enrichment", "heat_share"),
+    "saliscope.metrics.every": ("every_metric", "metric_named"),
+    "saliscope.metrics.faithfulness": ("FAITHFULNESS", "curve_area", "infidelity"),
+    "saliscope.metrics.imputation": ("impute",),
+    "saliscope.metrics.inquiries": ("INQUIRIES", "Inquiry", "inquiries_for"),
+    "saliscope.metrics.kept": ("Kept", "KeptScores", "keep", "kept_scores"),
+    "saliscope.metrics.known_evidence": (
+        "EVIDENCE_METRICS", "contrast", "cue_enrichment", "cue_heat", "mask_pointing",
+        "twin_enrichment", "twin_share",
+    ),
+    "saliscope.metrics.likeness": (
+        "SIMILARITY_METRICS", "Likeness", "hog_features", "hog_similarity", "pearson", "similarity",
+        "ssim",
+    ),
+    "saliscope.metrics.localization": (
+        "box_region", "gt_known", "lacks_box", "pixels_of", "union_iou",
+    ),
+    "saliscope.metrics.occlusion": ("occlusion_drops", "occlusion_rank"),
+    "saliscope.metrics.order": ("Ties", "removal_ranks", "tied_share"),
+    "saliscope.metrics.panel": ("Panel", "Twin", "to_size"),
+    "saliscope.metrics.panel_answers": ("Answered",),
+    "saliscope.metrics.perturbation": ("Perturbation", "infidelity_scores"),
+    "saliscope.metrics.pixels": (
+        "PixelAP", "pixel_average_precision", "pixel_histogram", "precision_under",
+    ),
+    "saliscope.metrics.pointing": (
+        "PointingGame", "PointingScores", "hottest_point", "is_difficult", "pointing_hit",
+        "points_at",
+    ),
+    "saliscope.metrics.randomisation": (
+        "ClassExplainer", "DataRandomisation", "RandomisationCurve", "RandomLogit", "Stage",
+        "chance_similarity", "data_randomisation", "random_logit", "randomisation_curve",
+        "randomised", "reinitialised", "stages",
+    ),
+    "saliscope.metrics.ranks": ("average_ranks", "spearman", "spearman_rows"),
+    "saliscope.metrics.regions": (
+        "RelevanceRank", "box_coverage", "contrastivity", "energy_in_boxes", "enrichment_in_boxes",
+        "inside_outside_ratio", "rank_accuracy", "relevance_rank",
+    ),
+    "saliscope.metrics.road_curves": ("Road", "road"),
+    "saliscope.metrics.robustness": ("ROBUSTNESS_METRICS",),
+    "saliscope.metrics.sanity": ("SANITY_METRICS",),
+    "saliscope.metrics.scores": ("Direction", "Family", "Mean", "Metric", "Need", "Score"),
+    "saliscope.metrics.sets": ("SET_METRICS",),
+    "saliscope.metrics.stability": (
+        "Explainer", "Sensitivity", "flip_consistency", "jpeg_consistency", "sensitivity",
+        "shift_consistency",
+    ),
+    "saliscope.metrics.substrates": ("Substrate", "substrate"),
+    "saliscope.metrics.survival": ("SanityVerdict", "lasting", "sanity_verdict", "surviving"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+if TYPE_CHECKING:
+    from saliscope.metrics.agreement import (
+        AGREEMENT_METRICS,
+        AlphaLevel,
+        Separation,
+        TopOverlap,
+        krippendorff_alpha,
+        linkage_of,
+        pairwise,
+        rank_methods,
+        seed_noise,
+        separation,
+        top_overlap,
+    )
+    from saliscope.metrics.asking import Answers
+    from saliscope.metrics.box_accuracy import (
+        BestThreshold,
+        BoxAccuracy,
+        BoxAccuracyScore,
+        best_threshold,
+    )
+    from saliscope.metrics.catalog import METRICS
+    from saliscope.metrics.classification import (
+        ClsLoc,
+        ClsLocScores,
+        classification_error,
+        localisation_error,
+    )
+    from saliscope.metrics.complexity import (
+        COMPLEXITY_METRICS,
+        HeatPart,
+        complexity_scores,
+        effective_area,
+        entropy,
+        gini,
+        heat_area,
+        normalised_entropy,
+    )
+    from saliscope.metrics.curves import (
+        CURVE_PROTOCOLS,
+        CurveKind,
+        CurveProtocol,
+        Curves,
+        area_under,
+        removal_curves,
+    )
+    from saliscope.metrics.describing import FAMILIES, by_family, facts_of, page_of, range_of
+    from saliscope.metrics.drop import (
+        absolute_drop,
+        adcc,
+        coherency,
+        increase,
+        mean_heat,
+        relative_drop,
+        relative_gain,
+        win,
+    )
+    from saliscope.metrics.energy import enrichment, heat_share
+    from saliscope.metrics.every import every_metric, metric_named
+    from saliscope.metrics.faithfulness import FAITHFULNESS, curve_area, infidelity
+    from saliscope.metrics.imputation import impute
+    from saliscope.metrics.inquiries import INQUIRIES, Inquiry, inquiries_for
+    from saliscope.metrics.kept import Kept, KeptScores, keep, kept_scores
+    from saliscope.metrics.known_evidence import (
+        EVIDENCE_METRICS,
+        contrast,
+        cue_enrichment,
+        cue_heat,
+        mask_pointing,
+        twin_enrichment,
+        twin_share,
+    )
+    from saliscope.metrics.likeness import (
+        SIMILARITY_METRICS,
+        Likeness,
+        hog_features,
+        hog_similarity,
+        pearson,
+        similarity,
+        ssim,
+    )
+    from saliscope.metrics.localization import box_region, gt_known, lacks_box, pixels_of, union_iou
+    from saliscope.metrics.occlusion import occlusion_drops, occlusion_rank
+    from saliscope.metrics.order import Ties, removal_ranks, tied_share
+    from saliscope.metrics.panel import Panel, Twin, to_size
+    from saliscope.metrics.panel_answers import Answered
+    from saliscope.metrics.perturbation import Perturbation, infidelity_scores
+    from saliscope.metrics.pixels import (
+        PixelAP,
+        pixel_average_precision,
+        pixel_histogram,
+        precision_under,
+    )
+    from saliscope.metrics.pointing import (
+        PointingGame,
+        PointingScores,
+        hottest_point,
+        is_difficult,
+        pointing_hit,
+        points_at,
+    )
+    from saliscope.metrics.randomisation import (
+        ClassExplainer,
+        DataRandomisation,
+        RandomisationCurve,
+        RandomLogit,
+        Stage,
+        chance_similarity,
+        data_randomisation,
+        random_logit,
+        randomisation_curve,
+        randomised,
+        reinitialised,
+        stages,
+    )
+    from saliscope.metrics.ranks import average_ranks, spearman, spearman_rows
+    from saliscope.metrics.regions import (
+        RelevanceRank,
+        box_coverage,
+        contrastivity,
+        energy_in_boxes,
+        enrichment_in_boxes,
+        inside_outside_ratio,
+        rank_accuracy,
+        relevance_rank,
+    )
+    from saliscope.metrics.road_curves import Road, road
+    from saliscope.metrics.robustness import ROBUSTNESS_METRICS
+    from saliscope.metrics.sanity import SANITY_METRICS
+    from saliscope.metrics.scores import Direction, Family, Mean, Metric, Need, Score
+    from saliscope.metrics.sets import SET_METRICS
+    from saliscope.metrics.stability import (
+        Explainer,
+        Sensitivity,
+        flip_consistency,
+        jpeg_consistency,
+        sensitivity,
+        shift_consistency,
+    )
+    from saliscope.metrics.substrates import Substrate, substrate
+    from saliscope.metrics.survival import SanityVerdict, lasting, sanity_verdict, surviving
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: what asks a network needs torch, the others do without."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

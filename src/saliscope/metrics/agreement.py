@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from saliscope.errors import DataError, OptionError, nearest
+from saliscope.metrics.likeness import Likeness, similarity
 from saliscope.metrics.ranks import average_ranks
 from saliscope.metrics.scores import OWN, Direction, Metric
-from saliscope.metrics.similarity import Likeness, similarity
 
 __all__ = [
     "AGREEMENT_METRICS",

@@ -6,8 +6,8 @@ import math
 from typing import Any, get_args
 
 from saliscope.metrics.every import every_metric
+from saliscope.metrics.likeness import SIMILARITY_METRICS
 from saliscope.metrics.scores import Family, Metric
-from saliscope.metrics.similarity import SIMILARITY_METRICS
 
 __all__ = ["FAMILIES", "by_family", "facts_of", "page_of", "range_of"]
 

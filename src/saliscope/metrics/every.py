@@ -12,11 +12,11 @@ from saliscope.metrics.catalog import METRICS
 from saliscope.metrics.complexity import COMPLEXITY_METRICS
 from saliscope.metrics.faithfulness import FAITHFULNESS
 from saliscope.metrics.known_evidence import EVIDENCE_METRICS
+from saliscope.metrics.likeness import SIMILARITY_METRICS
 from saliscope.metrics.robustness import ROBUSTNESS_METRICS
 from saliscope.metrics.sanity import SANITY_METRICS
 from saliscope.metrics.scores import Metric
 from saliscope.metrics.sets import SET_METRICS
-from saliscope.metrics.similarity import SIMILARITY_METRICS
 
 __all__ = ["every_metric", "metric_named"]
 

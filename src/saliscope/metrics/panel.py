@@ -15,7 +15,7 @@ from torch import Tensor
 from saliscope.errors import DataError
 from saliscope.frames import Frame
 from saliscope.metrics.asking import Answers
-from saliscope.metrics.robustness import Explainer
+from saliscope.metrics.stability import Explainer
 
 __all__ = ["LOGIT", "PROBABILITY", "Panel", "Together", "Twin", "to_size"]
 

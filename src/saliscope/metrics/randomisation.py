@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from saliscope.engine import Stage, call, own_generator, reinitialised, shadow, stages, unwrap
 from saliscope.errors import DataError, OptionError, TargetError, nearest
 from saliscope.frames import Frame
-from saliscope.metrics.robustness import maps_by
-from saliscope.metrics.similarity import Likeness, similarity
+from saliscope.metrics.likeness import Likeness, similarity
+from saliscope.metrics.stability import maps_by
 from saliscope.models import logits_of
 
 __all__ = [

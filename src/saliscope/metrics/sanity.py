@@ -1,4 +1,7 @@
-"""The scores of sanity checks, by name: whether maps depend on what was learned, and on the class."""
+"""The scores of sanity checks, by name: whether maps depend on what was learned, and on the class.
+
+What needs torch, in `randomisation`, is imported when a score is called: the facts are read far more often.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from saliscope.metrics.lasting import lasting
-from saliscope.metrics.randomisation import ClassExplainer, data_randomisation, random_logit
 from saliscope.metrics.scores import OWN, Metric
+from saliscope.metrics.survival import lasting
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from saliscope.metrics.randomisation import ClassExplainer
 
 __all__ = ["SANITY_METRICS"]
 
@@ -28,6 +34,8 @@ def _mean_lasting(values: NDArray[np.floating], chance: NDArray[np.floating]) ->
 def _another_class(
     explain: ClassExplainer, module: nn.Module, picture: Tensor, **options: Any
 ) -> float:
+    from saliscope.metrics.randomisation import random_logit
+
     found = random_logit(explain, module, picture[None], likenesses=("spearman-abs",), **options)
     return float(found.values["spearman-abs"][0])
 
@@ -35,6 +43,8 @@ def _another_class(
 def _learned_nonsense(
     explain: ClassExplainer, trained: nn.Module, other: nn.Module, picture: Tensor, **options: Any
 ) -> float:
+    from saliscope.metrics.randomisation import data_randomisation
+
     found = data_randomisation(
         explain, trained, other, picture[None], likenesses=("spearman-abs",), **options
     )

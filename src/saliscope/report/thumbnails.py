@@ -12,8 +12,7 @@ from saliscope.errors import SaliscopeError
 from saliscope.pictures import Pixels, encoded
 from saliscope.pictures.panels import shrink_photo
 from saliscope.runs import RunSettings
-from saliscope.runs.anywhere import moved
-from saliscope.runs.splits import open_splits
+from saliscope.runs.splits import moved, open_splits
 
 __all__ = ["LONGEST", "Photographs", "thumbnail", "thumbnail_size"]
 

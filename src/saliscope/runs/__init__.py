@@ -18,18 +18,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "saliscope.runs.execution": ("Outcome", "Watch", "evaluate", "measure"),
+    "saliscope.runs.execution": ("evaluate",),
+    "saliscope.runs.measurement": ("measure",),
     "saliscope.runs.opening": ("open_run",),
     "saliscope.runs.run": ("Run",),
     "saliscope.runs.settings": ("RunSettings", "make_run_settings", "read_run_settings"),
+    "saliscope.runs.working": ("Outcome", "Watch"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
-    from saliscope.runs.execution import Outcome, Watch, evaluate, measure
+    from saliscope.runs.execution import evaluate
+    from saliscope.runs.measurement import measure
     from saliscope.runs.opening import open_run
     from saliscope.runs.run import Run
     from saliscope.runs.settings import RunSettings, make_run_settings, read_run_settings
+    from saliscope.runs.working import Outcome, Watch
 
 
 def __getattr__(name: str) -> Any:

@@ -41,7 +41,7 @@ from saliscope.settings import differences, plain
 
 _OF_SANITY = ("id", "index", "split", "status", "target", "rank", "is_truth")
 
-__all__ = ["ask_about", "asks_more", "check_evidence", "drop_damaged", "same_subject"]
+__all__ = ["ask_about", "ask_again", "check_evidence", "drop_damaged"]
 
 
 def drop_damaged(
@@ -67,7 +67,22 @@ def drop_damaged(
         )
 
 
-def asks_more(settings: RunSettings, store: Store, record: Record) -> bool:
+def ask_again(
+    settings: RunSettings, model: Model | None, data: Mapping[str, DataSet], store: Store,
+    record: Record, told: Watch, *, named: tuple[bool, bool],
+) -> None:  # fmt: skip
+    """Ask about stored maps what has no answer yet, or a damaged one; the network is loaded only if there is something, unless given.
+
+    Raises `OptionError`, naming what differs, where the network or the data is not the one of the maps.
+    """
+    drop_damaged(settings, store, record, told)
+    if _asks_more(settings, store, record):
+        subject = _same_subject(settings, record, model, data)
+        check_evidence(subject)
+        ask_about(subject, store, record, told, named=named)
+
+
+def _asks_more(settings: RunSettings, store: Store, record: Record) -> bool:
     """Whether something is asked that has no answer yet."""
     asked = questions_of(settings, record.asked)
     if asked and store.unasked([question.key for question in asked]):
@@ -75,7 +90,7 @@ def asks_more(settings: RunSettings, store: Store, record: Record) -> bool:
     return asks_sanity(settings) and bool(_sanity(settings, store, record).left)
 
 
-def same_subject(
+def _same_subject(
     settings: RunSettings, record: Record, model: Model | None, data: Mapping[str, DataSet]
 ) -> Subject:
     """The subject that the maps of a run are of; raises `OptionError`, naming what differs, where it is another."""

@@ -9,7 +9,7 @@ from saliscope.data.opening import parse_data
 from saliscope.models.sources import KEYWORDS, is_folder, parse_spec
 from saliscope.runs.settings import RunSettings
 
-__all__ = ["from_anywhere", "moved"]
+__all__ = ["from_anywhere"]
 
 
 def from_anywhere(settings: RunSettings, *, model: bool = True, data: bool = True) -> RunSettings:
@@ -29,16 +29,6 @@ def from_anywhere(settings: RunSettings, *, model: bool = True, data: bool = Tru
         if settings.root is not None:
             found["root"] = _absolute(settings.root)
     return settings.model_copy(update=found)
-
-
-def moved(settings: RunSettings) -> RunSettings:
-    """Settings whose `root` says where data lies now that is named by its path (folder:PATH)."""
-    kind, place, _ = parse_data(settings.data)
-    if settings.root is None or kind.needs != "path":
-        return settings
-    head = f"{kind.name}:"
-    tail = settings.data.removeprefix(head).removeprefix(place)
-    return settings.model_copy(update={"data": f"{head}{settings.root}{tail}", "root": None})
 
 
 def _absolute(path: str) -> str:

@@ -4,61 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
 
 from saliscope.data import DataSet, Sample, read_samples
 from saliscope.errors import DataError, OptionError
 from saliscope.models import Model
-from saliscope.provenance import now
-from saliscope.runs.answering import (
-    ask_about,
-    asks_more,
-    check_evidence,
-    drop_damaged,
-    same_subject,
-)
-from saliscope.runs.anywhere import from_anywhere, moved
+from saliscope.runs.answering import ask_about, check_evidence, drop_damaged
+from saliscope.runs.anywhere import from_anywhere
 from saliscope.runs.clearing import clear
 from saliscope.runs.explain_stage import explaining
 from saliscope.runs.giving_out import Done, reached
-from saliscope.runs.measure_stage import measuring
+from saliscope.runs.measurement import measure_parts
 from saliscope.runs.measuring import check_wsol
 from saliscope.runs.place import Place, open_place
 from saliscope.runs.primary import TOP, check_primary
-from saliscope.runs.record import RUN, Record, hash_of, open_record, read_record
+from saliscope.runs.record import RUN, Record, open_record
 from saliscope.runs.selection import Unit, first_of, select, units_of
 from saliscope.runs.settings import RunSettings
-from saliscope.runs.splits import check_splits, open_splits
 from saliscope.runs.store import Store
-from saliscope.runs.stream import cores
 from saliscope.runs.subject import Subject, open_subject
-from saliscope.runs.working import Silent, Watch, Working
+from saliscope.runs.working import Outcome, Silent, Watch, Working, outcome_of
 
-__all__ = ["Outcome", "Watch", "evaluate", "measure"]
+__all__ = ["evaluate"]
 
-Folder = str | os.PathLike[str]
-_ROWS = 2  # grows when the scores of given settings become others, so that those of older versions are told apart
-_WORTH_A_PROCESS = 60  # images; fewer are measured before another process has begun
 _HOPELESS = 32  # so many samples that failed, and none that did not, are no accident
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run holds after a call: images explained and failed in all, and how many of each this call added."""
-
-    address: str
-    done: int
-    failed: int
-    new_done: int
-    new_failed: int
 
 
 def evaluate(
     settings: RunSettings,
-    folder: Folder,
+    folder: str | os.PathLike[str],
     *,
     model: Model | None = None,
     data: Mapping[str, DataSet] | None = None,
@@ -117,58 +92,10 @@ def _every_stage(
     store = Store(place)
     added = _explain(subject, store, record, told, retry=retry, named=named)
     own = _own_parts(subject, store) if settings.shard is not None else ()
-    _measure(settings, subject.data, store, record, told, named=named[1], own=own)
+    measure_parts(settings, subject.data, store, record, told, named=named[1], own=own)
     drop_damaged(settings, store, record, told, own)
     ask_about(subject, store, record, told, named=named, own=own)
-    return _outcome(store, added)
-
-
-def measure(
-    folder: Folder,
-    *,
-    model: Model | None = None,
-    data: Mapping[str, DataSet] | None = None,
-    watch: Watch | None = None,
-    **settings: Any,
-) -> Outcome:
-    """Score the stored maps of a run again, without its network, by other `settings` (protocols, thresholds, ...).
-
-    With `ask` the network is asked about them, which loads it again, or takes `model`; what it was asked before is not asked again.
-    Scores by other settings are removed once the new ones are complete. The annotations are read again, from `root` where
-    the data lies elsewhere now. Errors as in `evaluate`; `OptionError` where the network or the data is not the one of the maps.
-    """
-    place, told = open_place(folder), watch or Silent()
-    record = read_record(place)
-    own = moved(record.settings(**settings))
-    check_wsol(own, record.resolved)
-    _warn_of_primary(own, told)
-    with place.alone("shard-1"):
-        store = Store(place)
-        parts = dict(data) if data is not None else _opened(own)
-        check_splits(own, parts)
-        _measure(own, parts, store, record, told, named=data is None)
-        drop_damaged(own, store, record, told)
-        if asks_more(own, store, record):
-            subject = same_subject(own, record, model, parts)
-            check_evidence(subject)
-            ask_about(subject, store, record, told, named=(model is None, data is None))
-        return _outcome(store, Done(0, 0))
-
-
-def _opened(settings: RunSettings) -> dict[str, DataSet]:
-    try:
-        return dict(open_splits(settings))
-    except DataError as err:
-        raise DataError(
-            f"{err}; where the data lies elsewhere now, give its folder with --root"
-        ) from err
-
-
-def _warn_of_primary(settings: RunSettings, told: Watch) -> None:
-    try:
-        check_primary(settings)
-    except OptionError as err:
-        told.say(f"{err}; the report needs --primary then")
+    return outcome_of(store, added)
 
 
 def _several(subject: Subject) -> bool:
@@ -266,53 +193,8 @@ def _is_hopeless(added: Done) -> bool:
     return added.done == 0 and added.failed >= _HOPELESS
 
 
-def _measure(
-    settings: RunSettings,
-    data: Mapping[str, DataSet],
-    store: Store,
-    record: Record,
-    told: Watch,
-    *,
-    named: bool,
-    own: Collection[str] = (),
-) -> None:
-    key = hash_of(settings.measuring() | {"trivial": settings.trivial, "rows": _ROWS})
-    mine = store.unmeasured(key)
-    if settings.shard is not None:
-        mine = [name for name in mine if name in own]
-    images = store.images_in(mine)
-    told.begin("measure", images, 0)
-    if mine:
-        # Data in memory would be copied to each process, where it can be at all: several only if they are asked for.
-        workers = settings.workers or min(cores() if named else 1, 1 + images // _WORTH_A_PROCESS)
-        work = measuring(settings, data, store, mine, key, workers=workers, named=named)
-        with (
-            Working(record, store, "measure", settings, workers) as session,
-            closing(work) as done,
-        ):
-            for each in done:
-                session.add(each, told)
-            session.settle(Done(images, 0), told)
-    if not store.unmeasured(key):
-        if mine or record.measured != key or record.ended is None:
-            record.measure, record.measured = settings.measuring(), key
-            record.ended = now()
-            record.save(store.place)
-        store.forget_other_scores(key)
-    elif not record.measured:
-        record.measure, record.measured = settings.measuring(), key
-        record.save(store.place)
-
-
 def _write_errors(store: Store) -> None:
     """errors.jsonl: the samples that failed, one a line; the tables hold the same."""
     rows = store.failures()
     lines = [json.dumps(row, ensure_ascii=False) for row in rows.to_dicts()]
     store.place.write("errors.jsonl", "".join(f"{line}\n" for line in lines).encode())
-
-
-def _outcome(store: Store, added: Done) -> Outcome:
-    progress = store.progress()
-    done = sum(map(len, progress.done.values()))
-    failed = sum(map(len, progress.failed.values()))
-    return Outcome(store.place.address, done, failed, added.done, added.failed)

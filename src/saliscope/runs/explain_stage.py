@@ -12,12 +12,11 @@ from saliscope.engine import Tell
 from saliscope.models import Model
 from saliscope.runs.explaining import Part, explain_units, lost_part
 from saliscope.runs.giving_out import Done, give_out, is_there
-from saliscope.runs.local import Dead, Work
+from saliscope.runs.local import Dead, Work, cores
 from saliscope.runs.place import open_place
 from saliscope.runs.selection import Unit, split_unit
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.store import Store
-from saliscope.runs.stream import cores
 from saliscope.runs.subject import Subject, open_subject
 
 __all__ = ["explaining", "own_share"]

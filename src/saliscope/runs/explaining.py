@@ -19,8 +19,9 @@ from saliscope.explanation import Explanation
 from saliscope.frames import Frame
 from saliscope.images import Photo
 from saliscope.methods import MethodSpec, layers_of
+from saliscope.runs.local import cores
 from saliscope.runs.selection import Unit
-from saliscope.runs.stream import Steps, cores, each_or_all, overlapped, works_beside
+from saliscope.runs.stream import Steps, each_or_all, overlapped, works_beside
 from saliscope.runs.subject import Subject
 from saliscope.runs.tables import MAPS, frame_of, to_bytes
 

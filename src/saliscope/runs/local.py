@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import threading
@@ -16,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from saliscope.errors import DataError, OptionError
 
-__all__ = ["TRIES", "Crew", "Dead", "Work", "portable", "run_in_processes", "unsendable"]
+__all__ = ["TRIES", "Crew", "Dead", "Work", "cores", "portable", "run_in_processes", "unsendable"]
 
 J = TypeVar("J", bound=Hashable)
 V = TypeVar("V")
@@ -262,3 +263,10 @@ def portable(err: Exception) -> Exception:
     except Exception:
         return RuntimeError(f"{type(err).__name__}: {err}\n{err.__notes__[-1]}")
     return err
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

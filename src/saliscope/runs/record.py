@@ -105,12 +105,14 @@ class Record:
         """The settings of the run; `overrides` that are None change nothing. Raises `OptionError`."""
         given = {k: v for k, v in overrides.items() if v is not None}
         own = {**self.explain, **self.measure, **self.ask, **self.declared, "root": self.root}
-        if not given:  # checked when they were written; checking methods again would bring torch
-            kept: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in own.items()
-            }
+        # What is kept was checked when it was written; checking methods again would bring torch.
+        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
+        if not given:
             return RunSettings.model_construct(None, **kept)
-        return make_run_settings(**{**own, **given})
+        spared: dict[str, Any] = {
+            k: kept.pop(k) for k in ("methods", "reference") if k in kept and k not in given
+        }
+        return make_run_settings(**{**kept, **given}).model_copy(update=spared)
 
 
 def _kept(sessions: Sequence[Session], own: Sequence[Session]) -> list[Session]:

@@ -191,10 +191,10 @@ class RunSettings(Settings):
     @field_validator("memory", mode="before")
     @classmethod
     def _memory(cls, given: Any) -> Any:
-        from saliscope.engine import memory_in_bytes
-
         if given is None:
             return None
+        from saliscope.engine import memory_in_bytes  # it brings torch
+
         try:
             memory_in_bytes(given)
         except SaliscopeError as err:

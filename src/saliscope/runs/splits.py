@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from saliscope.data import DataSet, open_data
+from saliscope.data.opening import parse_data
 from saliscope.errors import OptionError
 from saliscope.runs.settings import RunSettings
 
-__all__ = ["check_splits", "open_splits"]
+__all__ = ["check_splits", "moved", "open_splits"]
 
 
 def open_splits(settings: RunSettings) -> dict[str, DataSet]:
@@ -24,3 +25,13 @@ def check_splits(settings: RunSettings, data: Mapping[str, DataSet]) -> None:
             raise OptionError(
                 f'the settings name the split "{split}", the data given has {", ".join(data) or "none"}; give one for each'
             )
+
+
+def moved(settings: RunSettings) -> RunSettings:
+    """Settings whose `root` says where data lies now that is named by its path (folder:PATH)."""
+    kind, place, _ = parse_data(settings.data)
+    if settings.root is None or kind.needs != "path":
+        return settings
+    head = f"{kind.name}:"
+    tail = settings.data.removeprefix(head).removeprefix(place)
+    return settings.model_copy(update={"data": f"{head}{settings.root}{tail}", "root": None})

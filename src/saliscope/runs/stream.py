@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,8 +11,9 @@ from typing import Generic, TypeVar
 import torch
 
 from saliscope.engine import out_of_memory
+from saliscope.runs.local import cores
 
-__all__ = ["Steps", "cores", "each_or_all", "overlapped", "works_beside"]
+__all__ = ["Steps", "each_or_all", "overlapped", "works_beside"]
 
 I = TypeVar("I")  # noqa: E741 - what is read
 R = TypeVar("R")
@@ -90,10 +90,3 @@ def each_or_all(
 def works_beside(device: torch.device) -> bool:
     """Whether a network on this device leaves cores free for reading and finishing."""
     return device.type != "cpu" or torch.get_num_threads() < cores()
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,7 +1,8 @@
-"""A stage at work: who is told how far it is, and the note of it in run.json."""
+"""A stage at work: who is told how far it is, the note of it in run.json, and what the run holds afterwards."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from saliscope.provenance import machine, now
@@ -10,7 +11,7 @@ from saliscope.runs.record import Record, Session
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.store import Store
 
-__all__ = ["Silent", "Watch", "Working"]
+__all__ = ["Outcome", "Silent", "Watch", "Working", "outcome_of"]
 
 
 class Watch(Protocol):
@@ -73,3 +74,22 @@ class Working:
         self.session.ended = now()
         self.session.done, self.session.failed = self.added.done, self.added.failed
         self.record.save(self.store.place)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run holds after a call: images explained and failed in all, and how many of each this call added."""
+
+    address: str
+    done: int
+    failed: int
+    new_done: int
+    new_failed: int
+
+
+def outcome_of(store: Store, added: Done) -> Outcome:
+    """What a run holds now that a call has added so much."""
+    progress = store.progress()
+    done = sum(map(len, progress.done.values()))
+    failed = sum(map(len, progress.failed.values()))
+    return Outcome(store.place.address, done, failed, added.done, added.failed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saliscope.methods import METHODS
+from saliscope.methods import CAVEATS
 from saliscope.report.chapters.evidence import Evidence, listed
 
 __all__ = ["caveats"]
@@ -13,7 +13,7 @@ def caveats(evidence: Evidence) -> list[str]:
     found: dict[str, dict[str, None]] = {}
     for run in evidence.study.runs:
         for spec in run.methods:
-            kind = METHODS.get(spec.partition("@")[0].partition(":")[0])
-            if kind is not None and kind.caveat:
-                found.setdefault(kind.caveat, {})[spec] = None
+            caveat = CAVEATS.get(spec.partition("@")[0].partition(":")[0])
+            if caveat is not None:
+                found.setdefault(caveat, {})[spec] = None
     return [f"{listed(specs)}: {caveat}" for caveat, specs in found.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from saliscope.methods import METHODS
+from saliscope.methods import CAVEATS
 from saliscope.metrics import SanityVerdict
 from saliscope.report.chapters.evidence import (
     METHOD,
@@ -79,8 +79,7 @@ def verdict_line(one: Forgetting) -> str:
         return f"{name} is undecided: {last}, and the limit of 0.50 lies in between."
     if one.verdict == "fails":
         return f"{name} fails: {last}; they outlive the layers that decide between classes."
-    kind = METHODS.get(kind_of(one.method.spec))
-    if kind is not None and "sanity check" in kind.caveat:
+    if "sanity check" in CAVEATS.get(kind_of(one.method.spec), ""):
         last += ", here; its caveat stands, since passing is necessary and not enough"
     return f"{name} passes: {last}."
 

@@ -15,7 +15,7 @@ from saliscope.metrics.asking import Answers, ask, check_maps, defined, undefine
 from saliscope.metrics.imputation import impute
 from saliscope.metrics.order import Ties, removal_ranks, share_removed, tied_share
 
-__all__ = ["SHARES", "Road", "combined", "remove_and_debias", "road"]
+__all__ = ["SHARES", "Road", "remove_and_debias", "road"]
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The shares of pixels removed, unless told otherwise."""
@@ -39,15 +39,6 @@ class Road:
     def combined(self) -> Tensor:
         """The mean over shares of (lerf - morf) / 2, (M, B, K): 0 for a map that orders nothing, higher is better."""
         return (self.lerf - self.morf).mean(-1) / 2
-
-
-def combined(morf: Sequence[float], lerf: Sequence[float]) -> float:
-    """The mean over shares of (lerf - morf) / 2 of one map, in [-.5, .5] for probabilities; higher is better.
-
-    >>> combined([0.25, 0.25], [0.75, 0.25])
-    0.125
-    """
-    return float((torch.tensor(lerf) - torch.tensor(morf)).double().mean() / 2)
 
 
 def remove_and_debias(

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from saliscope.errors import DataError, OptionError
+from saliscope.metrics.faithfulness import road_combined
 from saliscope.metrics.imputation import impute
-from saliscope.metrics.road import SHARES, combined, remove_and_debias, road
+from saliscope.metrics.road_curves import SHARES, remove_and_debias, road
 
 
 def scene(size=(10, 12)):
@@ -66,7 +67,7 @@ def test_against_one_picture_at_a_time(asked):
                 torch.testing.assert_close(curve[1, b, :, s].float(), expected, atol=2e-5, rtol=0)
     torch.testing.assert_close(found.combined, ((found.lerf - found.morf) / 2).mean(-1))
     assert found.combined[1, 0, 0].item() == pytest.approx(
-        combined(found.morf[1, 0, 0].tolist(), found.lerf[1, 0, 0].tolist()), abs=1e-6
+        road_combined(found.morf[1, 0, 0].tolist(), found.lerf[1, 0, 0].tolist()), abs=1e-6
     )
 
 

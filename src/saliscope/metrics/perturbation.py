@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-from saliscope.errors import DataError, OptionError, nearest
+from saliscope.errors import OptionError, nearest
 from saliscope.metrics.asking import Answers, ask, check_maps, defined, undefined_as_nan
+from saliscope.metrics.faithfulness import infidelity
 from saliscope.metrics.substrates import Substrate, substrate
 
-__all__ = ["Perturbation", "infidelity", "infidelity_scores", "perturbations"]
+__all__ = ["Perturbation", "infidelity_scores", "perturbations"]
 
 Perturbation = Literal["noise", "squares"]
 """Gaussian noise on all pixels, or a square brought to a substrate; each is defined in `perturbations`."""
-
-
-def infidelity(products: ArrayLike, drops: ArrayLike, *, scaled: bool = True) -> float:
-    """The mean of (beta * I.Phi - (f(x) - f(x - I)))^2 over perturbations I of one image, 0 or more; lower is better.
-
-    `products` (n,) are I.Phi, the map summed over each perturbation, `drops` (n,) what each costs the score. `scaled` takes the
-    beta that fits best, sum(d * p) / sum(p^2), 0 where the map is orthogonal to all perturbations (p = 0): a heatmap has no
-    unit, and without it a map times two has another infidelity. Otherwise beta is 1. NaN without a perturbation or where a
-    number is NaN. Yeh et al., *On the (in)fidelity and sensitivity of explanations*, NeurIPS 2019, definition 2.1 and section 3.
-
-    >>> infidelity([2.0, 4.0], [1.0, 2.0]), infidelity([2.0, 4.0], [1.0, 2.0], scaled=False)
-    (0.0, 2.5)
-    """
-    p, d = np.asarray(products, np.float64), np.asarray(drops, np.float64)
-    if p.shape != d.shape or p.ndim != 1:
-        raise DataError(f"products and drops are both (n,); got {p.shape} and {d.shape}")
-    if not len(p):
-        return math.nan
-    power = float(p @ p)
-    beta = (float(d @ p) / power if power != 0 else 0.0) if scaled else 1.0
-    return float(((beta * p - d) ** 2).mean())
 
 
 def perturbations(

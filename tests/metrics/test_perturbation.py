@@ -5,34 +5,8 @@ import pytest
 import torch
 from captum.metrics import infidelity as captum_infidelity
 
-from saliscope.errors import DataError, OptionError
-from saliscope.metrics.infidelity import infidelity, infidelity_scores, perturbations
-
-
-def test_known_answers():
-    w = np.array([1.0, -2.0, 3.0])
-    noise = np.random.default_rng(0).normal(size=(200_000, 3))
-    drops = noise @ w
-    assert infidelity(noise @ w, drops) == pytest.approx(0, abs=1e-12)
-    assert infidelity(noise @ w, drops, scaled=False) == pytest.approx(0, abs=1e-12)
-    assert infidelity(np.zeros(200_000), drops) == pytest.approx(14, rel=0.02)
-    assert infidelity(2 * noise @ w, drops) == pytest.approx(0, abs=1e-12)
-    assert infidelity(2 * noise @ w, drops, scaled=False) == pytest.approx(14, rel=0.02)
-
-
-def test_the_best_beta_is_the_best():
-    p, d = np.random.default_rng(1).normal(size=(2, 50))
-    best = infidelity(p, d)
-    for beta in np.linspace(-2, 2, 81):
-        assert best <= infidelity(beta * p, d, scaled=False) + 1e-12
-    assert infidelity(7 * p, d) == pytest.approx(best)
-
-
-def test_undefined():
-    assert math.isnan(infidelity([], []))
-    assert math.isnan(infidelity([1.0, math.nan], [1.0, 2.0]))
-    with pytest.raises(DataError, match=r"both \(n,\); got \(2,\) and \(3,\)"):
-        infidelity([1, 2], [1, 2, 3])
+from saliscope.errors import OptionError
+from saliscope.metrics.perturbation import infidelity_scores, perturbations
 
 
 def scene():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from saliscope.errors import DataError, OptionError
-from saliscope.metrics.occlusion_rank import occlusion_drops, occlusion_rank
+from saliscope.metrics.occlusion import occlusion_drops, occlusion_rank
 from saliscope.metrics.ranks import spearman
 
 

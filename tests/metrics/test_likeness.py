@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from saliscope.errors import DataError, OptionError
-from saliscope.metrics.similarity import (
+from saliscope.metrics.likeness import (
     SIMILARITY_METRICS,
     hog_features,
     hog_similarity,
