@@ -96,6 +96,27 @@ class DataNotThere(ValueError):
     pass
 
 
+class Meeting:
+    """Each job waits until `count` are being worked on at once, and tells how many there were."""
+
+    def __init__(self, folder, count):
+        self.folder, self.count = Path(folder), count
+
+    def __call__(self, number):
+        return self.work
+
+    def work(self, jobs):
+        for job in jobs:
+            (self.folder / f"begun-{job}").touch()
+            until = time.monotonic() + 20
+            while time.monotonic() < until and self.here() < self.count:
+                time.sleep(0.02)
+            yield self.here()
+
+    def here(self):
+        return len(list(self.folder.glob("begun-*")))
+
+
 def late(number):
     """The second process begins when the first has done all."""
     time.sleep(number * 1.5)
@@ -142,6 +163,12 @@ def test_every_process_has_its_number_and_a_share(w):
         jobs = [job for job, number, _ in found if number == own]
         assert jobs == sorted(jobs)
         assert len(jobs) > 5
+
+
+def test_no_process_has_two_jobs_while_another_has_none(w, tmp_path):
+    """One that gets a second list so as never to wait must not take it from those that have nothing."""
+    found = list(run_in_processes(Crew(w.Meeting(tmp_path, 4), 4), list(range(4))))
+    assert found == [4] * 4
 
 
 def test_a_process_that_begins_late_is_no_hindrance(w):

@@ -70,12 +70,17 @@ class _Jobs(Generic[J]):
     deaths: Counter[J] = field(default_factory=Counter)
     stillborn: int = 0
 
-    def deal(self, member: _Member[J], crew: int) -> list[J]:
-        """The next list for a process, empty where it gets nothing now."""
+    def deal(self, member: _Member[J], crew: int, idle: int) -> list[J]:
+        """The next list for a process, empty where it gets nothing now; `idle` of the crew have nothing in hand.
+
+        A process that has something gets more, so as never to wait, unless that would leave one without anything.
+        """
         if self.suspects and not member.held:
             member.alone = True
             return [self.suspects.popleft()]
         if (member.alone and member.held) or len(member.held) > 1 or not self.left:
+            return []
+        if member.held and len(self.left) <= idle:
             return []
         member.alone = False
         count = max(1, min(_MOST, len(self.left) // (2 * crew)))
@@ -99,7 +104,7 @@ def run_in_processes(crew: Crew[J, V], jobs: Sequence[J]) -> Generator[V | Dead[
         while todo or any(m.held for m in members):
             for member in members:
                 if member.ready:
-                    _feed(member, todo, len(members))
+                    _feed(member, todo, len(members), sum(not m.held for m in members))
             wait([m.pipe for m in members] + [m.process.sentinel for m in members])
             for place, member in enumerate(members):
                 found = _receive(member)
@@ -149,8 +154,8 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
-def _feed(member: _Member[J], todo: _Jobs[J], crew: int) -> None:
-    listed = todo.deal(member, crew)
+def _feed(member: _Member[J], todo: _Jobs[J], crew: int, idle: int) -> None:
+    listed = todo.deal(member, crew, idle)
     if not listed:
         return
     member.held.extend(listed)
