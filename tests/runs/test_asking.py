@@ -368,6 +368,7 @@ def test_images_that_came_later_are_asked_by_the_same_words(world, data, model, 
     more = settings_of(world, data, ask=(), limit=8)
     runs.evaluate(more, tmp_path, model=model_of(model), watch=told)
     assert any("images have no answers to what the network was asked" in said for said in told.said)
+    assert runs.open_run(tmp_path).unanswered == 4
     runs.evaluate(asked.model_copy(update={"limit": 8}), tmp_path, model=model_of(model))
     run = runs.open_run(tmp_path)
     assert set(run.answers["id"]) == set(run.images["id"])
@@ -557,8 +558,10 @@ def test_a_method_that_is_written_is_not_followed_again(world, data, model, tmp_
     monkeypatch.setattr(answering, "sanity_rows", stopping)
     with pytest.raises(KeyboardInterrupt):
         runs.evaluate(settings, tmp_path, model=model_of(model))
+    assert runs.open_run(tmp_path).half_asked
     runs.evaluate(settings, tmp_path, model=model_of(model))
     assert names == [METHODS[0], METHODS[1], METHODS[1], "random", "centre", "edges"]
+    assert not runs.open_run(tmp_path).half_asked
     whole = runs.open_run(tmp_path).sanity
     assert set(whole["spec"]) == {*METHODS, "random", "centre", "edges"}
     cut(sorted((tmp_path / "sanity").iterdir())[1])

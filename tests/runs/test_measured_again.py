@@ -40,6 +40,17 @@ def test_measuring_the_same_again_does_nothing(kept, look):
     assert look.files(kept) == before
 
 
+def test_a_run_whose_maps_were_left_behind_keeps_its_scores(kept, look):
+    shutil.rmtree(kept / "maps")
+    before = look.files(kept)
+    with pytest.raises(
+        DataError, match=r"holds no maps.*copy its maps/ back.*scores that it has stay"
+    ):
+        runs.measure(kept, protocols=["cam2016"])
+    assert look.files(kept) == before
+    assert not runs.open_run(kept).missing
+
+
 def test_there_and_back_again(kept, finished, look):
     runs.measure(kept, protocols=["cam2016"], rules=["max"], pointing=["caffe"])
     assert set(runs.open_run(kept).curves["rule"]) == {"max", "side"}

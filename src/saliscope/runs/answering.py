@@ -23,7 +23,6 @@ from saliscope.runs.forgetting import (
 )
 from saliscope.runs.giving_out import Done
 from saliscope.runs.questions import (
-    SANITY,
     Asked,
     asks_sanity,
     questions_of,
@@ -52,7 +51,8 @@ def drop_damaged(
     maps = store.parts("maps") if settings.shard is None else own
     names = frozenset(measured_name(name, key) for name in maps for key in keys)
     wanted = {table: names for table in ASKED if keys}
-    if asks_sanity(settings):
+    # Of shards the one that explains the last image does the sanity checks.
+    if asks_sanity(settings) and (settings.shard is None or _is_explained(store, record)):
         wanted[SANITY_TABLE] = frozenset(store.parts(SANITY_TABLE))
     found = [
         f"{table}/{name}.parquet"
@@ -156,11 +156,10 @@ def _take(
 
 def _tell_of_unasked(store: Store, record: Record, told: Watch) -> None:
     """Images that came later have no answers to what was asked earlier, unless it is asked again."""
-    keys = [key for key in record.asked if not key.startswith(f"{SANITY}-")]
-    left = store.unasked(keys) if keys else []
+    left = store.without_answers(record.asked)
     if left:
         told.say(
-            f"{store.images_in(left)} images have no answers to what the network was asked about the others; "
+            f"{left} images have no answers to what the network was asked about the others; "
             "the same --ask asks about them too"
         )
 

@@ -43,7 +43,8 @@ def measure(
 
     With `ask` the network is asked about them, which loads it again, or takes `model`; what it was asked before is not asked again.
     Scores by other settings are removed once the new ones are complete. The annotations are read again, from `root` where
-    the data lies elsewhere now. Errors as in `evaluate`; `OptionError` where the network or the data is not the one of the maps.
+    the data lies elsewhere now. Errors as in `evaluate`; `OptionError` where the network or the data is not the one of the maps,
+    `DataError` where the maps were left behind.
     """
     place, told = open_place(folder), watch or Silent()
     record = read_record(place)
@@ -52,6 +53,11 @@ def measure(
     _warn_of_primary(own, told)
     with place.alone("shard-1"):
         store = Store(place)
+        if not store.parts("maps"):  # all scores would count as old
+            raise DataError(
+                f"{place.address} holds no maps, which is what is measured: copy its maps/ back, or let `saliscope evaluate` make "
+                "them again; the scores that it has stay"
+            )
         parts = dict(data) if data is not None else _opened(own)
         check_splits(own, parts)
         measure_parts(own, parts, store, record, told, named=data is None)

@@ -21,7 +21,7 @@ from saliscope.runs.place import open_place
 from saliscope.runs.record import Record, read_record
 from saliscope.runs.settings import RunSettings
 from saliscope.runs.splits import open_splits
-from saliscope.runs.store import Store, once
+from saliscope.runs.store import SANITY_TABLE, Store, once
 from saliscope.runs.tables import SCORES, TABLES
 
 if TYPE_CHECKING:
@@ -126,14 +126,22 @@ class Run:
     @property
     def half_asked(self) -> bool:
         """Whether there are answers that are not shown yet: the network was asked about some of the maps, and then stopped."""
-        keys = {name.rpartition(".")[2] for name in self._store.parts("answers")}
-        return not keys <= set(self.record.asked)
+        names = [*self._store.parts("answers"), *self._store.parts(SANITY_TABLE)]
+        return not {name.rpartition(".")[2] for name in names} <= set(self.record.asked)
+
+    @property
+    def unanswered(self) -> int:
+        """How many samples have no answers to what the network was asked about the others."""
+        return self._store.without_answers(self.record.asked)
 
     @property
     def missing(self) -> int:
-        """How many of the selected samples are neither explained nor failed."""
-        progress = self._store.progress()
-        there = sum(len(progress.closed(split)) for split in self.record.selected)
+        """How many of the selected samples are neither explained nor failed; where the maps were left behind, not measured."""
+        if self.has_maps:
+            progress = self._store.progress()
+            there = sum(len(progress.closed(split)) for split in self.record.selected)
+        else:
+            there = self.images.select("split", "id").n_unique()
         return max(0, sum(self.record.selected.values()) - there)
 
     def thresholds(self, rule: str) -> NDArray[np.float64]:

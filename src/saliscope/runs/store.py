@@ -84,13 +84,26 @@ class Store:
             if not there.issuperset(measured_name(name, key) for key in keys)
         ]
 
+    def without_answers(self, keys: Collection[str]) -> int:
+        """How many samples have no answer to one of the questions `keys`; sanity checks, which are of a few, do not count."""
+        asked = [key for key in keys if not key.startswith(f"{SANITY_TABLE}-")]
+        return self.images_in(self.unasked(asked)) if asked else 0
+
     def damaged(self, table: str, names: Collection[str]) -> list[str]:
-        """Those of some parts of a table that are there and cannot be read: a failing disk or a copy changed them."""
+        """Those of some parts of a table that are there and hold no table: cut short, or changed by a disk or a copy.
+
+        Raises `DataError` where one cannot be read at all, which may pass.
+        """
         there = [name for name in self.parts(table) if name in names]
 
         def is_damaged(name: str) -> bool:
             path = f"{table}/{name}.parquet"
-            data = self.place.read(path)
+            try:
+                data = self.place.read(path)
+            except DataError:
+                if self.place.exists(path):
+                    raise
+                return False  # another shard removed it meanwhile
             try:
                 from_bytes(data, path)
             except DataError:

@@ -108,7 +108,7 @@ def test_a_run_whose_maps_were_left_behind(make_run, tmp_path):
     shutil.rmtree(Path(folder) / "maps")
     report = write_report(folder, tmp_path / "out", **FEW)
     assert [w for w in report.warnings if w.startswith("maps")] == [
-        "maps/ is not in the folder of the run: no heatmap is drawn, and flat maps are not counted; scores are whole."
+        "maps/ is not in the folder of the run: no heatmap is drawn, and flat maps are not counted."
     ]
     assert report.answer == whole.answer
     for name in ("main", "boxes-yang2025", "heat-in-boxes"):
@@ -123,6 +123,13 @@ def test_a_run_whose_maps_were_left_behind(make_run, tmp_path):
     pictures = [v for k, v in data_of(page).items() if k.startswith("data-image")]
     assert pictures
     assert not any(picture["maps"] for picture in pictures)
+
+
+def test_what_was_never_measured_is_told_without_maps_too(make_run, tmp_path):
+    folder = make_run(tmp_path, 16, photos=False, failed=0, finished=False)
+    shutil.rmtree(Path(folder) / "maps")
+    said = " ".join(write_report(folder, photos=False, **FEW).warnings)
+    assert "13 selected images not explained yet" in said
 
 
 def test_a_run_that_was_stopped_while_asking_warns(make_run, tmp_path):
