@@ -1,7 +1,9 @@
 """The facts that metrics state, and the page made of them."""
 
 import itertools
+import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +15,7 @@ from saliscope.metrics import (
     FAMILIES,
     Direction,
     Family,
+    Mean,
     Need,
     by_family,
     every_metric,
@@ -67,6 +70,20 @@ def test_a_metric_by_its_name():
         match=r'metric "deletions" is unknown; nearest: "deletion".*`saliscope metrics`',
     ):
         metric_named("deletions")
+    with pytest.raises(OptionError, match=r'"Faithfulness" is a family.*--family faithfulness'):
+        metric_named("Faithfulness")
+
+
+@pytest.mark.parametrize("name", every_metric())
+def test_a_metric_travels_to_another_process(name):
+    metric = every_metric()[name]
+    assert pickle.loads(pickle.dumps(metric)) is metric
+    assert pickle.loads(pickle.dumps(Mean(metric))).metric is metric
+
+
+def test_a_metric_of_ones_own_travels_as_it_is():
+    own = replace(every_metric()["iou"], name="mine")
+    assert pickle.loads(pickle.dumps(own)) == own
 
 
 def test_what_runs_and_reports_name_is_known():

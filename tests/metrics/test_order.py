@@ -70,6 +70,8 @@ def test_only_ties_are_drawn():
 def test_share_of_ties():
     assert tied_share(relu_maps()).tolist() == [[0.7] * 3] * 2
     assert tied_share(torch.zeros(4, 4)).item() == 1
+    holed = torch.tensor([[[0.0, float("nan")]], [[1.0, 1.0]], [[0.0, float("inf")]]])
+    assert str(tied_share(holed).tolist()) == "[nan, 1.0, nan]"
     assert tied_share(torch.arange(6.0).reshape(2, 3)).item() == 0
     assert tied_share(torch.tensor([[1.0, 2.0, 2.0], [1.0, 3.0, 2.0]])).item() == pytest.approx(
         5 / 6

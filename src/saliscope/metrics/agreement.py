@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from saliscope.errors import DataError, OptionError, nearest
+from saliscope.metrics.arrays import numbers
 from saliscope.metrics.likeness import Likeness, similarity
 from saliscope.metrics.ranks import average_ranks
 from saliscope.metrics.scores import OWN, Direction, Metric
@@ -84,11 +85,12 @@ def top_overlap(
     """
     if not 0 < share < 1:
         raise OptionError(f"share is a share of the cells, in (0, 1), e.g. 0.1; got {share}")
+    one, other = numbers(one), numbers(other)
     if one.shape != other.shape or one.ndim != 2:
         raise DataError(
             f"two maps of one shape (H, W) are compared; got {one.shape} and {other.shape}: bring both to one grid"
         )
-    found = [_top(m.astype(np.float64).ravel(), share) for m in (one, other)]
+    found = [_top(m.ravel(), share) for m in (one, other)]
     if found[0] is None or found[1] is None:
         return TopOverlap(math.nan, math.nan)
     (a, ties_a), (b, ties_b) = found[0], found[1]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saliscope.errors import DataError, OptionError, nearest
+from saliscope.metrics.arrays import numbers
 from saliscope.metrics.scores import OWN, Metric
 
 __all__ = [
@@ -168,13 +169,14 @@ def _heat(
         raise OptionError(
             f'part "{part}" of a map is unknown; {nearest(str(part), get_args(HeatPart))}'
         )
+    heat = numbers(heat)
     if heat.ndim != 2:
         raise DataError(f"a heatmap has shape (H, W); got {heat.shape}: give one map at a time")
     if seen is not None and seen.shape != heat.shape:
         raise DataError(
             f"the heatmap is {heat.shape} and the seen pixels {seen.shape}; both have the shape (H, W) of the map"
         )
-    values = (heat.ravel() if seen is None else heat[seen]).astype(np.float64)
+    values = heat.ravel() if seen is None else heat[seen]
     if not len(values) or not np.isfinite(values).all():
         return None
     values = np.abs(values) if part == "absolute" else np.clip(values, 0, None)

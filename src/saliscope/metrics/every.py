@@ -48,6 +48,10 @@ def metric_named(name: str) -> Metric:
     known = every_metric()
     name = name.partition("@")[0]
     if name not in known:
+        if any(name.lower() == metric.family for metric in known.values()):
+            raise OptionError(
+                f'"{name}" is a family of metrics; `saliscope metrics --family {name.lower()}` lists its own'
+            )
         raise OptionError(
             f'metric "{name}" is unknown; {nearest(name, known)}. `saliscope metrics` lists them all'
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from saliscope.errors import DataError, OptionError, nearest
 from saliscope.localization import normalise
+from saliscope.metrics.arrays import numbers
 from saliscope.metrics.ranks import spearman
 from saliscope.metrics.scores import Metric
 
@@ -127,19 +128,19 @@ def hog_features(picture: NDArray[np.floating], *, cell: int = 16) -> NDArray[np
 
     Raises `DataError` for a picture of less than 3 x 3 cells.
     """
-    if picture.ndim != 2 or min(picture.shape) < _BLOCK * cell or cell < 1:
+    values = numbers(picture)
+    if values.ndim != 2 or min(values.shape) < _BLOCK * cell or cell < 1:
         raise DataError(
-            f"HOG needs a picture (H, W) of {_BLOCK} x {_BLOCK} cells of {cell} pixels at least; got {picture.shape}: bring "
+            f"HOG needs a picture (H, W) of {_BLOCK} x {_BLOCK} cells of {cell} pixels at least; got {values.shape}: bring "
             "the map to the picture, or make the cells smaller"
         )
-    across, down = np.zeros(picture.shape), np.zeros(picture.shape)
-    values = picture.astype(np.float64)
+    across, down = np.zeros(values.shape), np.zeros(values.shape)
     across[:, 1:-1] = values[:, 2:] - values[:, :-2]
     down[1:-1] = values[2:] - values[:-2]
     width = 180.0 / _ORIENTATIONS
     angle = np.rad2deg(np.arctan2(down, across)) % 180
     bins = (angle // width).astype(np.intp) % _ORIENTATIONS  # a rounded angle of 180 is 0
-    rows, columns = (side // cell for side in picture.shape)
+    rows, columns = (side // cell for side in values.shape)
     y, x = np.mgrid[: rows * cell, : columns * cell] // cell
     inside = np.s_[: rows * cell, : columns * cell]
     place = (y * columns + x) * _ORIENTATIONS + bins[inside]
@@ -181,11 +182,12 @@ def _says_something(values: NDArray[np.float64]) -> bool:
 def _pair(
     one: NDArray[np.floating], other: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    one, other = numbers(one), numbers(other)
     if one.shape != other.shape or one.ndim != 2:
         raise DataError(
             f"two maps of one shape (H, W) are compared; got {one.shape} and {other.shape}: bring both to one grid"
         )
-    return one.astype(np.float64), other.astype(np.float64)
+    return one, other
 
 
 def _rows() -> tuple[Metric, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -68,7 +69,7 @@ def step_counts(pixels: int, steps: int) -> list[int]:
 def tied_share(maps: Tensor) -> Tensor:
     """The share of the pixels of maps (..., H, W) whose value another pixel of the same map has: float64 (...).
 
-    What of the order is the tie rule's work and not the map's. 1 for a constant map.
+    What of the order is the tie rule's work and not the map's. 1 for a constant map, NaN where a value is not finite.
 
     >>> tied_share(torch.tensor([[0.0, 0.0], [1.0, 2.0]])).item()
     0.5
@@ -77,4 +78,5 @@ def tied_share(maps: Tensor) -> Tensor:
     same = values.diff(dim=-1) == 0
     edge = torch.zeros_like(same[..., :1])
     tied = torch.cat([edge, same], -1) | torch.cat([same, edge], -1)
-    return tied.double().mean(-1)
+    finite = torch.isfinite(values).all(-1)  # NaN differs from NaN, and would count as no tie
+    return tied.double().mean(-1).masked_fill(~finite, math.nan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, SupportsIndex
 
 __all__ = ["OWN", "Direction", "Family", "Mean", "Metric", "Need", "Score"]
 
@@ -72,6 +72,14 @@ class Metric:
 
     def __call__(self, *args: Any, **options: Any) -> float:
         return self.function(*args, **options)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """One of the library's own travels as its name: its function may be a closure, which does not pickle."""
+        from saliscope.metrics.every import every_metric, metric_named
+
+        if every_metric().get(self.name) is self:
+            return metric_named, (self.name,)
+        return super().__reduce_ex__(protocol)
 
 
 class Mean:

@@ -51,7 +51,8 @@ def beliefs(study: Study, grid: Grid, reference: Method, primary: Combo) -> list
     if shuffled is None or shuffled.name == reference.name:
         return []
     costs = costs_of(study)
-    names = [m.name for m in study.networks]
+    # Of one run: in several the same method may stand twice, and what a network's evidence is differs from network to network.
+    names = [m.name for m in study.networks if m.run == reference.run]
     metrics, pairs = [], []
     for one in judged_metrics(study, primary):
         values = study.values(*one.combo)
