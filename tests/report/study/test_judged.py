@@ -89,6 +89,18 @@ def believed(make_run, good, bad, metric="deletion", protocol="saliscope", n=8):
     return next(one for one in every if one.metric.metric == metric)
 
 
+def test_the_methods_of_one_network_are_ranked_not_those_of_several_runs(make_run):
+    """The same network twice would have its methods counted twice."""
+    values = {(s, *MASS): np.full(6, v) for s, v in zip(FOUR, [0.4, 0.3, 0.2], strict=False)}
+    more = {"n": 6, "methods": FOUR[:3], "masks": ("evidence",), "values": values, "shuffled": True}
+    runs = [make_run(name=name, **more) for name in ("one", "two")]
+    found = evidence_of(study_of(runs, replicates=200), None)
+    assert len(found.study.networks) == 6
+    every = beliefs(found.study, found.grid, found.reference, ("iou", "yang2025"))
+    assert {one.methods for one in every} <= {0, 3}
+    assert all(np.isnan(one.truth) for one in every)
+
+
 def test_separation_counts_images_won_by_less(make_run):
     good = [0.1, 0.2, 0.3, 0.4, 0.5, 0.5, np.nan, 0.1]
     bad = [0.2, 0.3, 0.4, 0.5, 0.5, 0.1, 0.5, 0.9]
