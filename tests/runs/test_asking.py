@@ -343,7 +343,9 @@ def test_more_questions_are_added_to_those_asked(world, data, model, tmp_path, m
     assert metrics_of(tmp_path) == {"deletion", "average-drop", "insertion"}
 
 
-def test_what_is_asked_in_another_way_replaces_its_own_answers_alone(world, data, model, tmp_path):
+def test_what_is_asked_in_another_way_replaces_its_own_answers_alone(
+    world, data, model, tmp_path, watch
+):
     settings = settings_of(world, data, ask=("deletion", "insertion", "average-drop"), limit=4)
     runs.evaluate(settings, tmp_path, model=model_of(model))
     runs.measure(tmp_path, model=model_of(model), ask=("insertion",), ask_seeds=3)
@@ -355,7 +357,17 @@ def test_what_is_asked_in_another_way_replaces_its_own_answers_alone(world, data
     mean = value(run, run.answers["index"][0], METHODS[0], "insertion", "saliscope")
     assert mean == pytest.approx(rows["value"].mean())
     assert rows["value"].n_unique() > 1  # a ReLU map ties, and each seed orders the ties otherwise
-    runs.measure(tmp_path, model=model_of(model), ask=("deletion", "insertion"), ask_seeds=2)
+    told = watch()
+    runs.measure(
+        tmp_path, model=model_of(model), ask=("deletion", "insertion"), ask_seeds=2, watch=told
+    )
+    assert (
+        "insertion: asked anew in place of what was answered before (seeds was 3, is 2)"
+        in told.said
+    )
+    assert (
+        "deletion: asked anew in place of what was answered before (seeds was 1, is 2)" in told.said
+    )
     run = runs.open_run(tmp_path)
     assert set(run.answers.filter(metric="insertion")["seed"]) == {0, 1}
     assert len(list((tmp_path / "costs").iterdir())) == 2  # those of other settings are gone

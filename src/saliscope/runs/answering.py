@@ -130,6 +130,7 @@ def ask_about(
     if settings.shard is not None:
         mine = [name for name in mine if name in own]
     if mine:
+        _tell_of_replaced(asked, record, told)
         _ask_parts(subject, store, record, told, mine, asked, named=named)
     new = {question.key: question.facts for question in asked}
     # Shards wait for the last of them: before that, which images come first is not known.
@@ -140,6 +141,20 @@ def ask_about(
     if new and not store.unasked([question.key for question in asked]):
         _take(store, record, new, settings)
     _tell_of_unasked(store, record, told)
+
+
+def _tell_of_replaced(asked: Sequence[Asked], record: Record, told: Watch) -> None:
+    """That answers to a question give way to others, say of fewer seeds, is said before it takes its time."""
+    for question in asked:
+        newer: set[str] = set()  # metrics whose answers under an older key are no longer shown
+        for key in replaced_by({question.key: question.facts}, record.asked):
+            old = {k: v for k, v in record.asked[key].items() if k != "metrics"}
+            shown = [name for name in record.asked[key]["metrics"] if name not in newer]
+            newer.update(shown)
+            told.say(
+                f"{', '.join(shown)}: asked anew in place of what was answered before "
+                f"({'; '.join(differences(old, dict(question.how)))})"
+            )
 
 
 def _take(
