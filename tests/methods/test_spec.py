@@ -63,6 +63,7 @@ def test_a_layer_given_beside_the_text():
         ("gradcam", 'method "gradcam" is unknown; nearest: "grad-cam"'),
         ("", 'method "" is unknown'),
         ("grad-cam@", 'names no layer after "@"'),
+        ("cam:relu=true@layer4", 'names its layer last; write "cam@layer4:relu=true"'),
         ("grad-cam@a+", 'names no layer beside a "\\+"; write "grad-cam@LAYER\\+LAYER"'),
         ("grad-cam@+a", 'names no layer beside a "\\+"'),
         ("random@layer4", 'random is not read from a layer; write "random"'),

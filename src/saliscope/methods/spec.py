@@ -109,6 +109,9 @@ def parse_method(text: str | Method | MethodSpec, *, layer: str | None = None) -
         raise MethodError(f'"{text}" names no layer after "@"; write "{name}@LAYER" or "{name}"')
     if "" in written_layer.split("+") and written_layer:
         raise MethodError(f'"{text}" names no layer beside a "+"; write "{name}@LAYER+LAYER"')
+    if not at and assignments and "@" in assignments[-1]:  # no option holds one
+        options, _, last = text.strip().removeprefix(name).rpartition("@")
+        raise MethodError(f'"{text}" names its layer last; write "{name}@{last}{options}"')
     method = make_method(name, dict(_assignment(a, text) for a in assignments))
     if written_layer and not method.on_layer:
         raise MethodError(
