@@ -14,7 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saliscope.engine import Network, Prepared, Survey, prepare, shadow, survey, unwrap
+from saliscope.engine import (
+    Network,
+    Prepared,
+    Survey,
+    out_of_memory,
+    prepare,
+    shadow,
+    survey,
+    unwrap,
+)
 from saliscope.errors import ModelError, OptionError, SaliscopeError, TargetError, nearest
 from saliscope.frames import Frame
 from saliscope.images import Photo
@@ -203,10 +212,8 @@ class Model:
         noise = self._noise()
         try:
             return survey(self.module, noise, read=logits_of)
-        except (SaliscopeError, torch.OutOfMemoryError):
-            raise
         except Exception as err:  # a network may raise anything
-            if _runs_on(self.module, noise):
+            if not _may_be_of_size(err) or _runs_on(self.module, noise):
                 raise
             height, width = self.preprocessing.size
             raise ModelError(
@@ -273,6 +280,13 @@ class Model:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.RLock())
+
+
+def _may_be_of_size(err: Exception) -> bool:
+    """Whether an error is of a kind that a wrong size gives: what a network raises for it is its own or torch's choice."""
+    if isinstance(err, SaliscopeError | NotImplementedError | RecursionError) or out_of_memory(err):
+        return False
+    return isinstance(err, RuntimeError | ValueError | AssertionError)
 
 
 def _runs_on(module: nn.Module, inputs: Tensor) -> bool:
