@@ -8,7 +8,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 __all__ = ["machine", "now", "versions"]
 
@@ -43,15 +42,12 @@ def versions() -> dict[str, str]:
 
 def machine() -> str:
     """One line that says where something was computed; of torch only where it is loaded, for measuring does without."""
+    where = f"{_processor()} ({platform.machine()})"
     torch = sys.modules.get("torch")
     if torch is None:
-        return f"{_processor()} ({platform.machine()})"
-    where = platform.processor() or platform.machine()
+        return where
     if torch.cuda.is_available():
         where += f", {torch.cuda.get_device_name()}"
-    else:
-        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        where = f"{capabilities.get('cpu_name') or where} ({platform.machine()})"
     return f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
