@@ -6,8 +6,9 @@ model = sc.load_model("resnet50")
 sc.compare(model, "dog.jpg", ["cam", "grad-cam@conv4_block3_out"], truth=sc.Box(29, 5, 433, 374))
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from saliscope.lazy import lazy_names
 
 __version__ = "0.1.0"
 
@@ -59,7 +60,6 @@ _HOMES = {
         "TargetError",
     ),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from saliscope.api import Comparison, attribute, compare, explain
@@ -82,15 +82,5 @@ if TYPE_CHECKING:
     from saliscope.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
     from saliscope.runs import open_run
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import saliscope` stays quick."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+# `import saliscope` stays quick.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, "__version__")

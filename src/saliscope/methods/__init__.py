@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from saliscope.lazy import lazy_names
 
 __all__ = [
     "CAM",
@@ -101,7 +102,6 @@ _HOMES = {
     "saliscope.methods.trivial": ("Centre", "Edges", "Random", "Shuffled"),
     "saliscope.methods.weighted": ("GradCAMPlusPlus", "XGradCAM"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from saliscope.methods.ablation_cam import AblationCAM
@@ -137,13 +137,5 @@ if TYPE_CHECKING:
     from saliscope.methods.trivial import Centre, Edges, Random, Shuffled
     from saliscope.methods.weighted import GradCAMPlusPlus, XGradCAM
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: what is known of a method by its name needs no torch."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+# What is known of a method by its name needs no torch.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from saliscope.lazy import lazy_names
 
 __all__ = [
     "AGREEMENT_METRICS",
@@ -233,7 +234,6 @@ _HOMES = {
     "saliscope.metrics.substrates": ("Substrate", "substrate"),
     "saliscope.metrics.survival": ("SanityVerdict", "lasting", "sanity_verdict", "surviving"),
 }  # fmt: skip
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from saliscope.metrics.agreement import (
@@ -377,13 +377,5 @@ if TYPE_CHECKING:
     from saliscope.metrics.substrates import Substrate, substrate
     from saliscope.metrics.survival import SanityVerdict, lasting, sanity_verdict, surviving
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: what asks a network needs torch, the others do without."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+# What asks a network needs torch, the others do without.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from saliscope.lazy import lazy_names
 
 __all__ = [
     "Outcome",
@@ -25,7 +26,6 @@ _HOMES = {
     "saliscope.runs.settings": ("RunSettings", "make_run_settings", "read_run_settings"),
     "saliscope.runs.working": ("Outcome", "Watch"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from saliscope.runs.execution import evaluate
@@ -35,9 +35,5 @@ if TYPE_CHECKING:
     from saliscope.runs.settings import RunSettings, make_run_settings, read_run_settings
     from saliscope.runs.working import Outcome, Watch
 
-
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: the stream of `explain` needs none of the tables."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
+# The stream of `explain` needs none of the tables.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """Fine-tuning: recipes, networks to train, the training itself, and the folders it leaves."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from saliscope.lazy import lazy_names
 
 __all__ = [
     "Recipe",
@@ -30,7 +31,6 @@ _HOMES = {
     ),
     "saliscope.training.saving": ("save_half", "save_model"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from saliscope.training.fit import Trained, train
@@ -44,15 +44,5 @@ if TYPE_CHECKING:
     )
     from saliscope.training.saving import save_half, save_model
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: the command line asks for recipes without torch."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+# The command line asks for recipes without torch.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
