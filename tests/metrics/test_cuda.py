@@ -1,54 +1,23 @@
 """What is asked about maps has the same answers on a GPU as on the CPU; run where there is one."""
 
-import copy
-
-import numpy as np
 import pytest
 import torch
 
-from saliscope.engine import BatchTarget, Budget, Network, Question
-from saliscope.frames import Frame
-from saliscope.methods import map_batch, parse_method
-from saliscope.metrics import INQUIRIES, Panel, Twin, impute
+from saliscope.metrics import INQUIRIES, impute
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
     pytest.mark.usefixtures("exact"),
 ]
 DEVICE = "cuda"
-SIZE = 48
-METHODS = ("grad-cam@act1", "gradient")
-
-
-def panel(net, device):
-    network = Network(copy.deepcopy(net).to(device), read=lambda output: output)
-    images = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)).to(device)
-    classes = torch.tensor([0, 2, 4], device=device)
-    specs = [parse_method(m) for m in METHODS]
-
-    def explain(pictures, which, own=None):
-        some = [specs[i] for i in which]
-        target = classes if own is None else own.to(device)
-        found = map_batch(network, pictures, some, target=target)
-        return [s.method.finish(m)[:, 0] for s, m in zip(some, found.signed, strict=True)]
-
-    # Maps with few levels: what stands first among equal values is drawn, and must be the same draw.
-    maps = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
-    maps = ((maps * 8).round() - 3).to(device)
-    targets = [BatchTarget(classes, "probability"), BatchTarget(classes, "logit")]
-    question = Question(network, images, images, (), {}, targets, Budget())
-    masks = [np.indices((SIZE, SIZE)).sum(0) % (3 + i) == 0 for i in range(3)]
-    frames = [Frame.squash((SIZE, SIZE), (SIZE, SIZE))] * 3
-    twin = Twin(torch.tensor([1, 3, 0]), masks, frames)
-    return Panel(question, images, maps, explain, (0, 1), twin=twin)
 
 
 @pytest.mark.parametrize("name", INQUIRIES)
-def test_answers_agree_with_the_cpu(nets, name):
+def test_answers_agree_with_the_cpu(nets, panel_of, name):
     inquiry, net = INQUIRIES[name], nets.gap("inplace")
     with torch.no_grad():
         here, there = (
-            inquiry.ask(panel(net, device), frozenset(inquiry.metrics), 0)
+            inquiry.ask(panel_of(net, device), frozenset(inquiry.metrics), 0)
             for device in ("cpu", DEVICE)
         )
     assert set(here.values) == set(there.values) == set(inquiry.combos)

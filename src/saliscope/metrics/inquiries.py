@@ -39,9 +39,9 @@ class Inquiry:
 
     def ask(self, panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
         """Ask the network of a panel for some of the `metrics`."""
-        from saliscope.metrics.panel_answers import ASKED  # needs torch, which names do not
+        from saliscope.metrics.panel_answers import ASKERS  # needs torch, which names do not
 
-        return ASKED[self.name](panel, wanted, seed)
+        return ASKERS[self.name](panel, wanted, seed)
 
 
 def _rows() -> tuple[Inquiry, ...]:

@@ -36,7 +36,7 @@ from saliscope.metrics.stability import (
     shift_consistency,
 )
 
-__all__ = ["ASKED", "Answered"]
+__all__ = ["ASKERS", "Answered"]
 
 # Of 224 pixels, by which they are named; in proportion to the shorter side, or the width, of others.
 _PATCH, _STRIDE, _RIGHT = 45 / 224, 15 / 224, 16 / 224
@@ -226,7 +226,7 @@ def _of(panel: Panel, rows: Mapping[int, np.ndarray]) -> Tensor:
     return found
 
 
-ASKED: Mapping[str, Callable[[Panel, frozenset[str], int], Answered]] = MappingProxyType({
+ASKERS: Mapping[str, Callable[[Panel, frozenset[str], int], Answered]] = MappingProxyType({
     "curves": _curves, "kept": _kept, "road": _road, "infidelity": _infidelity,
     "occlusion": _occlusion, "sensitivity": _sensitivity, "flip": _flip, "shift": _shift,
     "jpeg": _jpeg, "twin": _twin,
