@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from saliscope.boxes import Box
 from saliscope.errors import DataError, OptionError
-from saliscope.metrics import PointingGame, hottest_point, is_difficult, pointing_hit, points_at
+from saliscope.metrics import (
+    PointingGame,
+    hottest_point,
+    is_difficult,
+    mask_hit,
+    pointing_hit,
+    points_at,
+)
 
 SIZE = (40, 60)
 
@@ -204,3 +211,13 @@ def test_what_cannot_be():
         pointing_hit((0, 0), polygon, SIZE)
     with pytest.raises(DataError, match='"square" needs boxes or a mask'):
         pointing_hit((0, 0), polygon, SIZE, variant="square")
+
+
+def test_a_point_hits_a_mask_without_tolerance():
+    mask = np.zeros((4, 6), bool)
+    mask[1, 2:4] = True
+    for y in range(4):
+        for x in range(6):
+            assert mask_hit((x, y), mask) == float(y == 1 and x in (2, 3))
+    assert mask_hit(None, mask) == 0.0
+    assert math.isnan(mask_hit((0, 0), ~mask & mask))

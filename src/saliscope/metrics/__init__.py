@@ -109,6 +109,7 @@ __all__ = [
     "lasting",
     "linkage_of",
     "localisation_error",
+    "mask_hit",
     "mask_pointing",
     "mean_heat",
     "metric_named",
@@ -209,8 +210,8 @@ _HOMES = {
         "PixelAP", "pixel_average_precision", "pixel_histogram", "precision_under",
     ),
     "saliscope.metrics.pointing": (
-        "PointingGame", "PointingScores", "hottest_point", "is_difficult", "pointing_hit",
-        "points_at",
+        "PointingGame", "PointingScores", "hottest_point", "is_difficult", "mask_hit",
+        "pointing_hit", "points_at",
     ),
     "saliscope.metrics.randomisation": (
         "ClassExplainer", "DataRandomisation", "RandomisationCurve", "RandomLogit", "Stage",
@@ -333,6 +334,7 @@ if TYPE_CHECKING:
         PointingScores,
         hottest_point,
         is_difficult,
+        mask_hit,
         pointing_hit,
         points_at,
     )

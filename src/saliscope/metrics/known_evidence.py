@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from saliscope.errors import DataError
 from saliscope.metrics.energy import enrichment, heat_share
-from saliscope.metrics.pointing import clear_point
+from saliscope.metrics.pointing import clear_point, mask_hit
 from saliscope.metrics.scores import OWN, Metric
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "contrast",
     "cue_enrichment",
     "cue_heat",
-    "mask_hit",
     "mask_pointing",
     "twin_enrichment",
     "twin_share",
@@ -96,13 +95,6 @@ def mask_pointing(heat: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
             f"the heatmap is {heat.shape} and the mask {mask.shape}; bring both to the image, (H, W)"
         )
     return math.nan if np.isnan(heat).all() else mask_hit(clear_point(heat), mask)
-
-
-def mask_hit(point: tuple[int, int] | None, mask: NDArray[np.bool_]) -> float:
-    """1 where a point (x, y) lies in a mask, bool (H, W), else 0, also for no point (None); NaN for an empty mask."""
-    if not mask.any():
-        return math.nan
-    return float(point is not None and mask[point[1], point[0]])
 
 
 def _rows() -> tuple[Metric, ...]:

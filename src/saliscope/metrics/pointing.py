@@ -23,6 +23,7 @@ __all__ = [
     "clear_point",
     "hottest_point",
     "is_difficult",
+    "mask_hit",
     "pointing_hit",
     "points_at",
 ]
@@ -91,6 +92,13 @@ def pointing_hit(
     if isinstance(truth, np.ndarray):
         return _distance_squared(point, truth) <= radius**2
     return any(_distance(point, shape) <= radius for shape in truth)
+
+
+def mask_hit(point: tuple[int, int] | None, mask: NDArray[np.bool_]) -> float:
+    """1 where a point (x, y) lies in a mask, bool (H, W), else 0, also for no point (None); NaN for an empty mask."""
+    if not mask.any():
+        return math.nan
+    return float(point is not None and mask[point[1], point[0]])
 
 
 def points_at(

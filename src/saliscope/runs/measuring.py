@@ -15,8 +15,7 @@ from saliscope.data import DataSet, Failed, Region, Sample, read_samples
 from saliscope.errors import DataError, OptionError, SaliscopeError
 from saliscope.frames import Frame
 from saliscope.localization import parse_protocol
-from saliscope.metrics import METRICS, box_region, is_difficult, union_iou
-from saliscope.metrics.known_evidence import mask_hit
+from saliscope.metrics import METRICS, box_region, is_difficult, mask_hit, union_iou
 from saliscope.runs.naming import folded
 from saliscope.runs.scoring import (
     MASK_SCORES,

@@ -27,12 +27,12 @@ from saliscope.metrics import (
     box_region,
     complexity_scores,
     hottest_point,
+    mask_hit,
     pixel_histogram,
     pixels_of,
     pointing_hit,
     precision_under,
 )
-from saliscope.metrics.known_evidence import mask_hit
 from saliscope.metrics.wsol import wsol_curve, wsol_grid, wsol_resize_box, wsol_scoremap
 
 if TYPE_CHECKING:
