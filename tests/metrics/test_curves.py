@@ -6,6 +6,7 @@ import torch
 
 from saliscope.errors import DataError, OptionError
 from saliscope.metrics.curves import CURVE_PROTOCOLS, CurveProtocol, area_under, removal_curves
+from saliscope.metrics.faithfulness import curve_area
 from saliscope.metrics.substrates import blur, substrate
 
 WEIGHTS = torch.tensor([4.0, 3, 2, 1]) / 10
@@ -42,6 +43,19 @@ def test_areas():
     assert area_under(torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0, 0.2, 1.0])).item() == (
         pytest.approx(0.6)
     )
+
+
+def test_areas_of_tensors_are_those_of_single_curves():
+    """The facts of `deletion` name `curve_area`, which needs no torch; runs take `area_under`."""
+    random = torch.Generator().manual_seed(6)
+    for steps in (1, 2, 28):
+        scores = torch.rand(40, steps + 1, generator=random, dtype=torch.float64)
+        scores[scores[:, 0] > 0.9, -1] = math.nan
+        fractions = torch.rand(steps + 1, generator=random, dtype=torch.float64).sort().values
+        expected = [curve_area(row, fractions.tolist()) for row in scores.tolist()]
+        assert area_under(scores, fractions).tolist() == pytest.approx(expected, nan_ok=True)
+        assert any(map(math.isnan, expected))
+        assert not all(map(math.isnan, expected))
 
 
 def scene(methods=2, batch=3, size=(6, 7)):

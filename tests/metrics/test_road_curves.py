@@ -7,7 +7,7 @@ import torch
 from saliscope.errors import DataError, OptionError
 from saliscope.metrics.faithfulness import road_combined
 from saliscope.metrics.imputation import impute
-from saliscope.metrics.road_curves import SHARES, remove_and_debias, road
+from saliscope.metrics.road_curves import SHARES, Road, remove_and_debias, road
 
 
 def scene(size=(10, 12)):
@@ -69,6 +69,18 @@ def test_against_one_picture_at_a_time(asked):
     assert found.combined[1, 0, 0].item() == pytest.approx(
         road_combined(found.morf[1, 0, 0].tolist(), found.lerf[1, 0, 0].tolist()), abs=1e-6
     )
+
+
+def test_both_orders_of_tensors_are_those_of_single_maps():
+    """The facts of `road-combined` name `road_combined`, which needs no torch; runs take `Road.combined`."""
+    random = torch.Generator().manual_seed(6)
+    morf, lerf = torch.rand(2, 3, 20, 2, 9, generator=random, dtype=torch.float64)
+    morf[0, :5, :, 4], lerf[1, 5:10, 1, 0] = math.nan, math.nan
+    found = Road(torch.tensor(SHARES), morf[0, :, :, 0], morf, lerf, torch.zeros(3, 20)).combined
+    rows = zip(morf.flatten(0, 2).tolist(), lerf.flatten(0, 2).tolist(), strict=True)
+    expected = [road_combined(*row) for row in rows]
+    assert sum(map(math.isnan, expected)) == 5 * 2 + 5
+    assert found.flatten().tolist() == pytest.approx(expected, abs=1e-15, nan_ok=True)
 
 
 def test_pictures_are_asked_once(asked):
