@@ -179,8 +179,8 @@ def test_what_may_be_declared(text, more):
         ("box-coverage", {}, "names no protocol; write METRIC@PROTOCOL: box-coverage@delta=0, "),
         ("top-1@yang", {}, 'nearest: "top-1@yang2025"'),
         ("contrastivity@boxes", {}, "is not measured by these settings; nearest: "),
-        ("deletion@saliscope", {}, "settings; the network has to be asked for it first, with --ask deletion; known: "),
-        ("insertion", {"ask": ["deletion"]}, "has to be asked for it first, with --ask insertion; known: "),
+        ("deletion@saliscope", {}, "settings; the network has to be asked for it first: add --ask deletion; known: "),
+        ("insertion", {"ask": ["deletion"]}, "has to be asked for it first: add --ask insertion; known: "),
         ("deletion@road", {"ask": ["deletion"]}, 'by these settings; nearest: "deletion@saliscope"'),
     ],
 )  # fmt: skip

@@ -52,11 +52,11 @@ class ScoreNames:
         swept += [(metric, rule) for rule in self.rules for metric in MAXIMISED]
         return tuple(f"{metric}@{protocol}" for metric, protocol in (*self.plain, *swept))
 
-    def find(self, text: str, *, failing: str, asking: str = "with") -> Combo:
+    def find(self, text: str, *, failing: str, command: str | None = None) -> Combo:
         """The metric and protocol of a score; where the protocol is left out, the only one that there is.
 
         Raises `OptionError` for a name that is none of these; `failing` says what is the matter with it ("was not measured"). For
-        one that the network was not asked for it says so, and with which command: `asking` is what stands before `--ask`.
+        one that the network was not asked for it says so, with the `command` that `--ask` belongs to; None where it is that which runs.
         """
         metric, at, protocol = text.partition("@")
         protocol = protocol if at else self._only_protocol(metric, text)
@@ -64,7 +64,8 @@ class ScoreNames:
         if named in self.known or (self.masks and self._is_of_a_mask(metric, protocol)):
             return metric, protocol
         if needs_asking(metric) and not any(metric == known for known, _ in self.combos):
-            failing += f"; the network has to be asked for it first, {asking} --ask {metric}"
+            how = f"{command or 'add'} --ask {metric}"
+            failing += f"; the network has to be asked for it first: {how}"
         raise OptionError(f'the primary score "{text}" {failing}; {nearest(text, self.known)}')
 
     def _is_of_a_mask(self, metric: str, protocol: str) -> bool:

@@ -177,7 +177,7 @@ def test_a_score_that_was_not_measured_is_refused(make_run, text, said):
 def test_a_score_that_nobody_asked_for_is_refused_with_the_command_that_asks(make_run, text):
     run = make_run(n=3)
     said = (
-        f'"{text}" was not measured; the network has to be asked for it first, '
+        f'"{text}" was not measured; the network has to be asked for it first: '
         f"saliscope measure {run.place.address} --ask deletion; known: "
     )
     with pytest.raises(OptionError, match=re.escape(said)):

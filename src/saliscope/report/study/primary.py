@@ -51,8 +51,8 @@ def find_primary(study: Study, given: str | None = None) -> Primary:
     settings, names = study.runs[0].settings, _names(study)
     text = given or settings.primary
     failing = _FAILING if given else f"{_FAILING}, so name one with --primary"
-    asking = f"saliscope measure {study.runs[0].place.address}"
-    metric, protocol = names.find(text, failing=failing, asking=asking)
+    command = f"saliscope measure {study.runs[0].place.address}"
+    metric, protocol = names.find(text, failing=failing, command=command)
     scored = scored_by(study, metric, protocol)
     if not scored.values:
         known = [name for name in names.known if name != text]
