@@ -108,7 +108,7 @@ class Meeting:
     def work(self, jobs):
         for job in jobs:
             (self.folder / f"begun-{job}").touch()
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while time.monotonic() < until and self.here() < self.count:
                 time.sleep(0.02)
             yield self.here()
