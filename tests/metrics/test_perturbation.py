@@ -1,4 +1,5 @@
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from captum.metrics import infidelity as captum_infidelity
 
 from saliscope.errors import OptionError
+from saliscope.metrics.faithfulness import infidelity
 from saliscope.metrics.perturbation import infidelity_scores, perturbations
 
 
@@ -59,6 +61,28 @@ def test_against_loops(asked):
         beta = sum(u * v for u, v in zip(p, d, strict=True)) / sum(u * u for u in p)
         expected = sum((beta * u - v) ** 2 for u, v in zip(p, d, strict=True)) / 9
         assert found[m, b, k].item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_all_maps_at_once_are_scored_as_one_after_another(asked, scaled):
+    """A map without heat has no beta, and a network that answers NaN has no infidelity."""
+    images, maps, function = scene()
+    maps[1, 0] = 0.0
+
+    def broken(pictures):
+        scores = function(pictures)
+        scores[pictures[:, 0, 0, 0] == images[1, 0, 0, 0], 1] = math.nan
+        return scores
+
+    found = infidelity_scores(asked(broken, 2), images, maps, samples=9, scaled=scaled, **OPTIONS)
+    taken = torch.stack([perturbations(images, i, **OPTIONS) for i in range(9)])
+    products = torch.einsum("mbyx,ncbyx->nmb", maps.double(), taken.movedim(2, 1).double())
+    answers = torch.stack([broken(images), *(broken(images - t) for t in taken)]).double()
+    drops = answers[0] - answers[1:]
+    for m, b, k in product(range(3), range(2), range(2)):
+        expected = infidelity(products[:, m, b], drops[:, b, k], scaled=scaled)
+        assert found[m, b, k].item() == pytest.approx(expected, rel=1e-5, nan_ok=True)
+    assert found.isnan()[0].tolist() == [[False, False], [False, True]]
 
 
 def test_all_maps_share_the_pictures(asked):

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from saliscope.errors import OptionError, nearest
 from saliscope.metrics.asking import Answers, ask, check_maps, defined, undefined_as_nan
-from saliscope.metrics.faithfulness import infidelity
 from saliscope.metrics.substrates import Substrate, substrate
 
 __all__ = ["Perturbation", "infidelity_scores", "perturbations"]
@@ -104,17 +103,14 @@ def infidelity_scores(
     products = torch.stack(
         [(heat * taken(i, slice(None)).sum(1).double()).sum((-1, -2)).cpu() for i in range(samples)]
     )
-    found = torch.tensor(
-        [
-            [
-                [
-                    infidelity(products[:, m, b], drops[:, b, k], scaled=scaled)
-                    for k in range(drops.shape[2])
-                ]
-                for b in range(len(images))
-            ]
-            for m in range(len(maps))
-        ],
-        dtype=torch.float64,
-    )
+    found = _infidelities(products.unsqueeze(-1), drops.unsqueeze(1), scaled=scaled)
     return undefined_as_nan(found, defined(maps))
+
+
+def _infidelities(products: Tensor, drops: Tensor, *, scaled: bool) -> Tensor:
+    """`infidelity` over the first dimension of products and drops, the others stretched to each other: float64."""
+    p, d = products.double(), drops.double()
+    if scaled:
+        power, cross = (p * p).sum(0), (d * p).sum(0)
+        p = torch.where(power == 0, 0.0, cross / power) * p
+    return ((p - d) ** 2).mean(0)
