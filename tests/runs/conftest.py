@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 from polars.testing import assert_frame_equal
 
 from saliscope import runs
+from saliscope.models import load_model
 from saliscope.runs.store import ASKED
 from saliscope.runs.tables import TABLES
 
@@ -360,3 +362,16 @@ class Watch:
 @pytest.fixture
 def watch():
     return Watch
+
+
+@pytest.fixture(scope="session")
+def data(write_photos, tmp_path_factory):
+    """The name of a folder of photographs with boxes; never changed."""
+    return f"folder:{write_photos(tmp_path_factory.mktemp('asked') / 'photos')}:boxes=boxes.csv"
+
+
+@pytest.fixture(scope="session")
+def model(world):
+    """A network without training; never changed."""
+    torch.manual_seed(3)
+    return load_model(f"{world.model}", "untrained")
