@@ -81,8 +81,14 @@ def _kept(panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
         ("absolute-drop", "weighted"): _each(absolute_drop, before, after),
         ("win", "reference"): _wins(drops, panel.reference),
     }
-    if wanted & {"coherency", "mean-heat", "adcc"}:
-        values |= _adcc(panel, drops)
+    if wanted & {"mean-heat", "adcc"}:
+        heats = [[mean_heat(h) for h in row] for row in panel.maps.cpu().numpy()]
+        values["mean-heat", "input"] = torch.tensor(heats, dtype=torch.float64)
+    if wanted & {"coherency", "adcc"}:  # as dear as making the maps
+        values["coherency", "weighted"] = _coherency(panel)
+    if "adcc" in wanted:
+        coherent, complexity = values["coherency", "weighted"], values["mean-heat", "input"]
+        values["adcc", "weighted"] = _together(coherent, complexity, drops)
     return Answered({c: v for c, v in values.items() if c[0] in wanted})
 
 
@@ -100,11 +106,10 @@ def _wins(drops: Tensor, reference: int) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def _adcc(panel: Panel, drops: Tensor) -> dict[Combo, Tensor]:
-    """Coherency asks each method for the map of what its own map kept."""
+def _coherency(panel: Panel) -> Tensor:
+    """Each method is asked for the map of what its own map kept."""
     heats = panel.maps.cpu().numpy()
-    complexity = torch.tensor([[mean_heat(h) for h in row] for row in heats], dtype=torch.float64)
-    coherent = torch.full_like(complexity, math.nan)
+    coherent = torch.full(panel.maps.shape[:2], math.nan, dtype=torch.float64)
     explain = panel.explain
     for m in panel.explained if explain is not None else ():
         kept = keep(panel.images, panel.maps[m : m + 1], mean=panel.mean, std=panel.std)[0]
@@ -114,13 +119,13 @@ def _adcc(panel: Panel, drops: Tensor) -> dict[Combo, Tensor]:
         rows = to_size(again, panel.images).cpu().numpy()
         for b in whole.nonzero()[:, 0].tolist():
             coherent[m, b] = coherency(heats[m, b], rows[b])
+    return coherent
+
+
+def _together(coherent: Tensor, complexity: Tensor, drops: Tensor) -> Tensor:
     parts = zip(coherent.flatten().tolist(), complexity.flatten().tolist(), drops.flatten().tolist(), strict=True)  # fmt: skip
-    together = torch.tensor([adcc(*three) for three in parts], dtype=torch.float64)
-    return {
-        ("coherency", "weighted"): coherent,
-        ("mean-heat", "input"): complexity,
-        ("adcc", "weighted"): together.reshape(drops.shape),
-    }
+    found = torch.tensor([adcc(*three) for three in parts], dtype=torch.float64)
+    return found.reshape(drops.shape)
 
 
 def _road(panel: Panel, wanted: frozenset[str], seed: int) -> Answered:
