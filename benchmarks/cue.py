@@ -3,7 +3,7 @@
 For each rho (0 .25 .5 .75 .9 1) a network that can see both the animal and the tag decides how far to trust either: the feature maps of critternet,
 which never saw a tag, and of critternet-cue, which learned nothing else, side by side, then pooling and one linear layer. That layer is
 trained on critters with a tag in a corner that shows the breed with probability rho, else any breed's (multinomial regression to
-convergence, weight decay). With `--whole FOLDER` it is a critternet instead that learns all of it from nothing, on as many such critters, by the
+convergence, weight decay). With `--whole FOLDER` it is a critternet instead that learns all of it from nothing, on such critters, by the
 recipe `critters` with `--epochs`; it is kept in FOLDER and trained once. On test critters it is measured
 
 * how often the breed is named rightly where the tag shows the animal's own breed, and where the same tag is painted over with that of
@@ -186,7 +186,7 @@ def halves(given: argparse.Namespace) -> Iterator[tuple[float, Model, str]]:
     trunks = [seen.module, sc.load_model("critternet-cue", device="cpu").module]
     assert all(isinstance(t, CritterNet) for t in trunks)
     model = Model(Both(*trunks), preprocessing=seen.preprocessing)  # type: ignore[arg-type]
-    count = given.count or 720
+    count = given.count
     learned = draw("train", count, any_tag=True)
     own_tag, other_tag = features(model, learned.own), features(model, learned.other)
     layer = model.module.fc
@@ -206,7 +206,7 @@ def whole(given: argparse.Namespace) -> Iterator[tuple[float, Model, str]]:
     for rho in given.rhos:
         kind = f"critters:variant=cue:rho={rho}"
         data = {
-            "train": open_data(f"{kind}:count={given.count or 6000}", "train"),
+            "train": open_data(f"{kind}:count={given.count}", "train"),
             "val": open_data(f"{kind}:count=480", "val"),
             "test": open_data(f"{kind}:count=480", "test"),
         }
@@ -244,6 +244,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.count is None:
+        given.count = 6000 if given.whole else 720
     methods = given.methods or (OF_WHOLE if given.whole else OF_HALVES)
     tests = draw("test", given.tests, any_tag=False)
     found: dict[float, dict[str, Any]] = {}

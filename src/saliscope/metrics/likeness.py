@@ -18,6 +18,7 @@ from saliscope.metrics.ranks import spearman
 from saliscope.metrics.scores import Metric
 
 __all__ = [
+    "HOG_SIDE",
     "SIMILARITY_METRICS",
     "Likeness",
     "hog_features",
@@ -32,7 +33,9 @@ Likeness = Literal["spearman-abs", "spearman", "pearson", "ssim", "hog"]
 
 _SIGMA, _REACH = 1.5, 5  # Wang et al. 2004, section III-C: an 11 x 11 circular Gaussian
 _K1, _K2 = 0.01, 0.03
-_ORIENTATIONS, _BLOCK, _CEILING, _HOG_EPSILON = 9, 3, 0.2, 1e-5
+_ORIENTATIONS, _BLOCK, _CELL, _CEILING, _HOG_EPSILON = 9, 3, 16, 0.2, 1e-5
+HOG_SIDE = _BLOCK * _CELL
+"""The shortest side, in pixels, of pictures that `similarity` compares by HOG."""
 
 
 def similarity(
@@ -118,7 +121,7 @@ def _blurred(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[_REACH:-_REACH, _REACH:-_REACH]
 
 
-def hog_features(picture: NDArray[np.floating], *, cell: int = 16) -> NDArray[np.float64]:
+def hog_features(picture: NDArray[np.floating], *, cell: int = _CELL) -> NDArray[np.float64]:
     """Histograms of the directions of edges: float64, (blocks of 3 x 3 cells) x 9 x 9 orientations, flat.
 
     Dalal and Triggs 2005, with the choices of scikit-image's `hog(picture, 9, (cell, cell), (3, 3), "L2-Hys")`, which Adebayo
@@ -162,7 +165,7 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def hog_similarity(
-    one: NDArray[np.floating], other: NDArray[np.floating], *, cell: int = 16
+    one: NDArray[np.floating], other: NDArray[np.floating], *, cell: int = _CELL
 ) -> float:
     """Spearman's correlation of the `hog_features` of two pictures, in [-1, 1].
 

@@ -108,14 +108,14 @@ def _wins(drops: Tensor, reference: int) -> Tensor:
 
 def _coherency(panel: Panel) -> Tensor:
     """Each method is asked for the map of what its own map kept."""
-    heats = panel.maps.cpu().numpy()
     coherent = torch.full(panel.maps.shape[:2], math.nan, dtype=torch.float64)
-    explain = panel.explain
-    for m in panel.explained if explain is not None else ():
+    if panel.explain is None:
+        return coherent
+    heats = panel.maps.cpu().numpy()
+    for m in panel.explained:
         kept = keep(panel.images, panel.maps[m : m + 1], mean=panel.mean, std=panel.std)[0]
         whole = torch.isfinite(kept).flatten(1).all(1)
-        assert explain is not None
-        (again,) = explain(kept.nan_to_num(), [m])
+        (again,) = panel.explain(kept.nan_to_num(), [m])
         rows = to_size(again, panel.images).cpu().numpy()
         for b in whole.nonzero()[:, 0].tolist():
             coherent[m, b] = coherency(heats[m, b], rows[b])

@@ -23,6 +23,7 @@ from saliscope.engine import Budget, Network, Stage, few_stages, make_budget, sh
 from saliscope.errors import OptionError, SaliscopeError, nearest
 from saliscope.methods import MethodSpec, map_batch
 from saliscope.metrics import Likeness, random_logit, randomisation_curve
+from saliscope.metrics.likeness import HOG_SIDE
 from saliscope.models import Model, logits_of
 from saliscope.runs.measuring import sample_of
 from saliscope.runs.selection import first_by_hash
@@ -50,7 +51,6 @@ ANOTHER_CLASS, ANOTHER_PICTURE = "another class", "another picture"
 """Names of stages that are none: of stage 1 of "random-logit", and of stage -1, chance."""
 
 _MOST_STAGES = 8
-_HOG_PIXELS = 48
 _BROKEN = (SaliscopeError, RuntimeError, ArithmeticError, MemoryError)
 
 
@@ -284,8 +284,8 @@ def _answers(how: Forgetting, explainer: _Explainer, read: Sequence[_Read], batc
 
 
 def _fitting(pictures: Tensor) -> tuple[Likeness, ...]:
-    """The likenesses that pictures of this size have: HOG compares blocks of 3 x 3 cells of 16 pixels."""
-    small = min(pictures.shape[-2:]) < _HOG_PIXELS
+    """The likenesses that pictures of this size have: HOG compares blocks of cells."""
+    small = min(pictures.shape[-2:]) < HOG_SIDE
     return tuple(kind for kind in LIKENESSES if not (small and kind == "hog"))
 
 

@@ -18,14 +18,14 @@ def unfinished(evidence: Evidence) -> list[str]:
         head = _head(name)
         if not run.has_maps:
             found.append(f"{head}maps/ is not in the folder of the run: no heatmap is drawn, and flat maps are not counted.")  # fmt: skip
-        if run.missing:
-            found.append(f"{head}{counted(run.missing, 'selected image')} not explained yet; the same `saliscope evaluate` continues.")  # fmt: skip
-        if run.unmeasured:
-            found.append(f"{head}{counted(run.unmeasured, 'part')} of maps not measured yet; `saliscope measure` does that.")  # fmt: skip
+        if missing := run.missing:
+            found.append(f"{head}{counted(missing, 'selected image')} not explained yet; the same `saliscope evaluate` continues.")  # fmt: skip
+        if unmeasured := run.unmeasured:
+            found.append(f"{head}{counted(unmeasured, 'part')} of maps not measured yet; `saliscope measure` does that.")  # fmt: skip
         if run.half_asked:
             found.append(f"{head}asking the network was stopped before the last map, and what it answered is not shown yet; the same --ask continues.")  # fmt: skip
-        if run.unanswered:
-            found.append(f"{head}{counted(run.unanswered, 'image')} without answers to what the network was asked about the others; the same --ask asks about them too.")  # fmt: skip
+        if unanswered := run.unanswered:
+            found.append(f"{head}{counted(unanswered, 'image')} without answers to what the network was asked about the others; the same --ask asks about them too.")  # fmt: skip
     return found
 
 
